@@ -1,0 +1,46 @@
+# The README's two commands are `make demo` and `make test`: each first installs whatever is missing.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test check lint format proto lock
+bin := .venv/bin
+out := proto
+
+help: ## List these targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+
+setup: ## Install the missing Debian packages and .venv/; nothing if that is done
+	@requirements/setup.sh
+
+demo: setup ## The whole system on this machine: withdrawals, approvals, an attack, a freeze
+	@$(bin)/python -m custody.dev.demo
+
+up: setup ## Start the whole system for development and leave it running
+	@$(bin)/python -m custody.dev.up
+
+down: setup ## Stop what `make up` started
+	@$(bin)/python -m custody.dev.down
+
+test: lint ## All static checks, then all tests
+	$(bin)/python -m pytest -n 2 --dist worksteal
+
+check: lint ## Only the static checks
+	$(bin)/python -m pytest --quiet tests/unit/test_stubs.py
+
+lint: setup
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	$(bin)/buf lint proto
+
+format: setup ## Sort imports, mend what ruff can, format
+	$(bin)/ruff check --fix-only .
+	$(bin)/ruff format .
+
+proto: setup ## Regenerate the stubs beside the .proto files (elsewhere with out=DIR)
+	$(bin)/python -m grpc_tools.protoc -Iproto --python_out=$(out) --pyi_out=$(out) \
+	  $$(find proto -name '*.proto')
+	$(bin)/python -m grpc_tools.protoc -Iproto --grpc_python_out=$(out) \
+	  $$(grep -rl '^service ' proto --include='*.proto')
+
+lock: ## Lock the versions and hashes of all dependencies after an edit of pyproject.toml
+	requirements/lock.sh

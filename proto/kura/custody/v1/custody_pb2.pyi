@@ -1,0 +1,302 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class WithdrawalState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WITHDRAWAL_STATE_UNSPECIFIED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_PENDING_APPROVAL: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_QUEUED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_SIGNING: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_SIGNED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_BROADCASTING: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_CONFIRMING: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_COMPLETED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_BLOCKED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_REJECTED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_CANCELLED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_EXPIRED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_FAILED: _ClassVar[WithdrawalState]
+WITHDRAWAL_STATE_UNSPECIFIED: WithdrawalState
+WITHDRAWAL_STATE_PENDING_APPROVAL: WithdrawalState
+WITHDRAWAL_STATE_QUEUED: WithdrawalState
+WITHDRAWAL_STATE_SIGNING: WithdrawalState
+WITHDRAWAL_STATE_SIGNED: WithdrawalState
+WITHDRAWAL_STATE_BROADCASTING: WithdrawalState
+WITHDRAWAL_STATE_CONFIRMING: WithdrawalState
+WITHDRAWAL_STATE_COMPLETED: WithdrawalState
+WITHDRAWAL_STATE_BLOCKED: WithdrawalState
+WITHDRAWAL_STATE_REJECTED: WithdrawalState
+WITHDRAWAL_STATE_CANCELLED: WithdrawalState
+WITHDRAWAL_STATE_EXPIRED: WithdrawalState
+WITHDRAWAL_STATE_FAILED: WithdrawalState
+
+class SignedStatement(_message.Message):
+    __slots__ = ("statement", "signature")
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    statement: bytes
+    signature: bytes
+    def __init__(self, statement: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class Destination(_message.Message):
+    __slots__ = ("address", "memo")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MEMO_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    memo: str
+    def __init__(self, address: _Optional[str] = ..., memo: _Optional[str] = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("by", "code", "rule", "message", "next")
+    BY_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    by: str
+    code: str
+    rule: str
+    message: str
+    next: str
+    def __init__(self, by: _Optional[str] = ..., code: _Optional[str] = ..., rule: _Optional[str] = ..., message: _Optional[str] = ..., next: _Optional[str] = ...) -> None: ...
+
+class Withdrawal(_message.Message):
+    __slots__ = ("name", "requester", "request_id", "wallet", "network", "asset", "destination", "amount", "state", "waiting_for", "create_time", "update_time", "expire_time", "transaction_id", "fee", "intent", "approvals", "approvals_missing", "refusal")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    WALLET_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
+    FEE_FIELD_NUMBER: _ClassVar[int]
+    INTENT_FIELD_NUMBER: _ClassVar[int]
+    APPROVALS_FIELD_NUMBER: _ClassVar[int]
+    APPROVALS_MISSING_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    requester: str
+    request_id: str
+    wallet: str
+    network: str
+    asset: str
+    destination: Destination
+    amount: str
+    state: WithdrawalState
+    waiting_for: str
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    transaction_id: str
+    fee: str
+    intent: SignedStatement
+    approvals: _containers.RepeatedCompositeFieldContainer[SignedStatement]
+    approvals_missing: _containers.RepeatedScalarFieldContainer[str]
+    refusal: Refusal
+    def __init__(self, name: _Optional[str] = ..., requester: _Optional[str] = ..., request_id: _Optional[str] = ..., wallet: _Optional[str] = ..., network: _Optional[str] = ..., asset: _Optional[str] = ..., destination: _Optional[_Union[Destination, _Mapping]] = ..., amount: _Optional[str] = ..., state: _Optional[_Union[WithdrawalState, str]] = ..., waiting_for: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., transaction_id: _Optional[str] = ..., fee: _Optional[str] = ..., intent: _Optional[_Union[SignedStatement, _Mapping]] = ..., approvals: _Optional[_Iterable[_Union[SignedStatement, _Mapping]]] = ..., approvals_missing: _Optional[_Iterable[str]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
+
+class CreateWithdrawalRequest(_message.Message):
+    __slots__ = ("intent",)
+    INTENT_FIELD_NUMBER: _ClassVar[int]
+    intent: SignedStatement
+    def __init__(self, intent: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+
+class CreateWithdrawalResponse(_message.Message):
+    __slots__ = ("withdrawal",)
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    withdrawal: Withdrawal
+    def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
+
+class GetWithdrawalRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetWithdrawalResponse(_message.Message):
+    __slots__ = ("withdrawal",)
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    withdrawal: Withdrawal
+    def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
+
+class ListWithdrawalsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListWithdrawalsResponse(_message.Message):
+    __slots__ = ("withdrawals", "next_page_token")
+    WITHDRAWALS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    withdrawals: _containers.RepeatedCompositeFieldContainer[Withdrawal]
+    next_page_token: str
+    def __init__(self, withdrawals: _Optional[_Iterable[_Union[Withdrawal, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CancelWithdrawalRequest(_message.Message):
+    __slots__ = ("name", "cancel")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    cancel: SignedStatement
+    def __init__(self, name: _Optional[str] = ..., cancel: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+
+class CancelWithdrawalResponse(_message.Message):
+    __slots__ = ("withdrawal",)
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    withdrawal: Withdrawal
+    def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
+
+class CreateApprovalRequest(_message.Message):
+    __slots__ = ("parent", "approval")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    approval: SignedStatement
+    def __init__(self, parent: _Optional[str] = ..., approval: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+
+class CreateApprovalResponse(_message.Message):
+    __slots__ = ("withdrawal",)
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    withdrawal: Withdrawal
+    def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
+
+class ListPendingApprovalsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPendingApprovalsResponse(_message.Message):
+    __slots__ = ("withdrawals", "next_page_token")
+    WITHDRAWALS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    withdrawals: _containers.RepeatedCompositeFieldContainer[Withdrawal]
+    next_page_token: str
+    def __init__(self, withdrawals: _Optional[_Iterable[_Union[Withdrawal, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class Wallet(_message.Message):
+    __slots__ = ("name", "tier", "network", "asset", "address", "signer")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    tier: str
+    network: str
+    asset: str
+    address: str
+    signer: str
+    def __init__(self, name: _Optional[str] = ..., tier: _Optional[str] = ..., network: _Optional[str] = ..., asset: _Optional[str] = ..., address: _Optional[str] = ..., signer: _Optional[str] = ...) -> None: ...
+
+class GetWalletRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetWalletResponse(_message.Message):
+    __slots__ = ("wallet",)
+    WALLET_FIELD_NUMBER: _ClassVar[int]
+    wallet: Wallet
+    def __init__(self, wallet: _Optional[_Union[Wallet, _Mapping]] = ...) -> None: ...
+
+class ListWalletsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListWalletsResponse(_message.Message):
+    __slots__ = ("wallets", "next_page_token")
+    WALLETS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    wallets: _containers.RepeatedCompositeFieldContainer[Wallet]
+    next_page_token: str
+    def __init__(self, wallets: _Optional[_Iterable[_Union[Wallet, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class Balance(_message.Message):
+    __slots__ = ("wallet", "asset", "total", "in_use", "available")
+    WALLET_FIELD_NUMBER: _ClassVar[int]
+    ASSET_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    IN_USE_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    wallet: str
+    asset: str
+    total: str
+    in_use: str
+    available: str
+    def __init__(self, wallet: _Optional[str] = ..., asset: _Optional[str] = ..., total: _Optional[str] = ..., in_use: _Optional[str] = ..., available: _Optional[str] = ...) -> None: ...
+
+class ListBalancesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListBalancesResponse(_message.Message):
+    __slots__ = ("balances", "next_page_token")
+    BALANCES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    balances: _containers.RepeatedCompositeFieldContainer[Balance]
+    next_page_token: str
+    def __init__(self, balances: _Optional[_Iterable[_Union[Balance, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetPolicyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetPolicyResponse(_message.Message):
+    __slots__ = ("policy", "digest", "book_version", "book_digest")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BOOK_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BOOK_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    policy: bytes
+    digest: str
+    book_version: str
+    book_digest: str
+    def __init__(self, policy: _Optional[bytes] = ..., digest: _Optional[str] = ..., book_version: _Optional[str] = ..., book_digest: _Optional[str] = ...) -> None: ...
+
+class CreateBookVersionRequest(_message.Message):
+    __slots__ = ("book", "changes")
+    BOOK_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    book: bytes
+    changes: _containers.RepeatedCompositeFieldContainer[SignedStatement]
+    def __init__(self, book: _Optional[bytes] = ..., changes: _Optional[_Iterable[_Union[SignedStatement, _Mapping]]] = ...) -> None: ...
+
+class CreateBookVersionResponse(_message.Message):
+    __slots__ = ("state", "digest")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    digest: str
+    def __init__(self, state: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
