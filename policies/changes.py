@@ -1,0 +1,70 @@
+"""Signed changes: who signed a policy or address-book version, and whether it follows the last."""
+
+from collections.abc import Sequence
+
+from policies.codes import Code, Refusal
+from policies.policy import Policy
+from policies.quorum import Seats, missing
+from policies.statements import Book, Change, Signed, StatementError, decode, digest, verify
+
+CHANGES_MAX = 64
+
+
+def open_book(
+    policy: Policy,
+    statement: bytes,
+    changes: Sequence[Signed],
+    *,
+    in_force: tuple[int, str],
+    now: int,
+) -> Book | Refusal:
+    """Return the version, when it follows `in_force` (version, digest) and its quorum signed it."""
+    try:
+        book = decode(Book, statement)
+    except StatementError as error:
+        return Refusal(Code.BOOK_MALFORMED, str(error), field=error.field)
+    version, previous = in_force
+    if (book.version, book.previous) != (version + 1, previous):
+        words = f"version {book.version} does not follow version {version} in force"
+        return Refusal(Code.BOOK_OUT_OF_ORDER, words, field="version")
+    networks = {asset.network for asset in policy.assets.values()}
+    for entry in book.add:
+        if entry.network not in networks:
+            words = f"{entry.network} is no network of this policy"
+            return Refusal(Code.BOOK_MALFORMED, words, field="add")
+    subject = ("book", digest(statement), previous)
+    return _refuse_unsigned(policy, policy.book_quorum, subject, changes, now) or book
+
+
+def refuse_unsigned_policy(policy: Policy, changes: Sequence[Signed], now: int) -> Refusal | None:
+    """Return None when `policy` is signed by the change quorum that it names itself (genesis)."""
+    subject = ("policy", policy.digest, policy.previous)
+    return _refuse_unsigned(policy, policy.policy_quorum, subject, changes, now)
+
+
+def _refuse_unsigned(
+    policy: Policy,
+    quorum: Sequence[Seats],
+    subject: tuple[str, str, str],
+    changes: Sequence[Signed],
+    now: int,
+) -> Refusal | None:
+    if len(changes) > CHANGES_MAX:
+        return Refusal(Code.QUORUM_MISSING, f"more than {CHANGES_MAX} signatures came along")
+    people: dict[str, None] = {}
+    for signed in changes:
+        try:
+            change = decode(Change, signed.statement)
+        except StatementError as error:
+            return Refusal(Code.QUORUM_MISSING, f"a change is malformed: {error}")
+        if (change.subject, change.digest, change.previous) != subject:
+            return Refusal(Code.QUORUM_MISSING, f"{change.person} signed something else")
+        if change.key not in policy.people.get(change.person, ()) or not verify(change.key, signed):
+            return Refusal(Code.QUORUM_MISSING, f"the signature is not {change.person}'s")
+        if change.expires <= now:
+            return Refusal(Code.QUORUM_MISSING, f"the signature of {change.person} has expired")
+        people[change.person] = None
+    if empty := missing(quorum, policy.groups, list(people)):
+        words = "still needs " + " and ".join(str(seats) for seats in empty)
+        return Refusal(Code.QUORUM_MISSING, words)
+    return None

@@ -1,0 +1,107 @@
+"""Parsers of single fields: text in, value out, ValueError with the reason otherwise.
+
+Each accepts one spelling of each value: Python's own `int` takes blanks, underscores and other
+scripts' digits, so numbers go through one pattern.
+"""
+
+import re
+from collections.abc import Callable
+
+from nacl.bindings import crypto_core_ed25519_is_valid_point
+
+AMOUNT_MAX = 2**63 - 1
+MEMO_BYTES_MAX = 256
+_DECIMAL = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+_KEY = re.compile(r"ed25519:[0-9a-f]{64}", re.ASCII)
+
+
+def text_like(pattern: str, words: str) -> Callable[[object], str]:
+    """Return a parser of exactly the texts that `pattern` matches whole; `words` describe them."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise ValueError(f"must be {words}")
+        return value
+
+    return parse
+
+
+name = text_like(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", "1 to 32 of a-z, 0-9 and inner hyphens")
+request_id = text_like(r"[A-Za-z0-9._:-]{1,64}", "1 to 64 of A-Z, a-z, 0-9, dot, _, colon, hyphen")
+network = text_like(r"[a-z0-9]{1,16}:[a-z0-9-]{1,32}", "chain:network, for example solana:devnet")
+asset = text_like(r"[A-Z0-9]{1,16}", "1 to 16 of A-Z and 0-9, for example SOL")
+address = text_like(r"[!-~]{1,128}", "1 to 128 visible ASCII characters without blanks")
+digest = text_like(r"[0-9a-f]{64}", "a SHA-256 digest, 64 lower-case hex digits")
+digest_or_none = text_like(r"(?:[0-9a-f]{64})?", "64 lower-case hex digits, or empty")
+decision = text_like(r"approve|reject", "approve or reject")
+subject = text_like(r"policy|book|recover", "policy, book or recover")
+
+
+def decimal(value: object, maximum: int) -> int:
+    """Parse `0` or digits without leading zero, at most `maximum`."""
+    if not isinstance(value, str) or len(value) > 20 or not _DECIMAL.fullmatch(value):  # noqa: PLR2004 - digits of 2^64
+        raise ValueError("must be a whole number in ASCII digits, no sign, point or exponent")
+    number = int(value)
+    if number > maximum:
+        raise ValueError(f"must be at most {maximum}")
+    return number
+
+
+def amount(value: object) -> int:
+    """Parse base units, 1 to 2^63 - 1."""
+    number = decimal(value, AMOUNT_MAX)
+    if number == 0:
+        raise ValueError("must be at least 1 base unit")
+    return number
+
+
+def time(value: object) -> int:
+    """Parse Unix milliseconds."""
+    return decimal(value, 10**15 - 1)
+
+
+def version(value: object) -> int:
+    """Parse a version of a chain, from 1."""
+    number = decimal(value, 10**9)
+    if number == 0:
+        raise ValueError("must be at least 1")
+    return number
+
+
+def memo(value: object) -> str:
+    """Parse a memo or tag: at most 256 bytes of UTF-8, "" for none."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    if len(value.encode()) > MEMO_BYTES_MAX:
+        raise ValueError(f"must be at most {MEMO_BYTES_MAX} bytes of UTF-8")
+    return value
+
+
+def label(value: object) -> str:
+    """Parse a short text for people."""
+    if not isinstance(value, str) or not 0 < len(value) <= 64:  # noqa: PLR2004 - one line of a screen
+        raise ValueError("must be 1 to 64 characters")
+    return value
+
+
+def key(value: object) -> str:
+    """Parse `ed25519:<64 hex>`; refuse points off the curve and of low order (RFC 8032, 5.1.3).
+
+    OpenSSL accepts forged signatures under low-order keys, so they are refused at enrolment.
+    """
+    if not isinstance(value, str) or not _KEY.fullmatch(value):
+        raise ValueError("must be ed25519: and 64 lower-case hex digits")
+    if not crypto_core_ed25519_is_valid_point(raw_key(value)):
+        raise ValueError("is not a public key: off the curve or of low order")
+    return value
+
+
+def raw_key(key_text: str) -> bytes:
+    """Return the 32 bytes of a key that `key` accepted."""
+    return bytes.fromhex(key_text.removeprefix("ed25519:"))
+
+
+def key_text(raw: bytes) -> str:
+    """Return `ed25519:<64 hex>` of 32 raw bytes."""
+    return f"ed25519:{raw.hex()}"

@@ -1,0 +1,162 @@
+"""What a policy file says. Every error names its line, the entry and the reason."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import partial
+from typing import TypeVar
+
+from policies import fields
+from policies.canonical import find_hidden
+from policies.policy import (
+    BYTES_MAX,
+    TAG,
+    Asset,
+    DestinationClass,
+    KeyOrigin,
+    Policy,
+    Rule,
+    Tier,
+    Wallet,
+    WalletTier,
+)
+from policies.policy_checks import check
+from policies.quorum import parse_seats
+from policies.reader import EntryError, FileError, Table, read_toml
+from policies.statements import digest
+from policies.units import parse_units
+
+E = TypeVar("E", bound=StrEnum)
+DECIMALS_MAX = 18
+LINE_MAX = 300  # characters; tomllib's memory grows with the square of a dotted key's length
+NONCE_POOL_MAX = 64
+
+
+def parse_policy(data: bytes) -> Policy:
+    """Return the policy that the exact bytes `data` are; FileError otherwise."""
+    if len(data) > BYTES_MAX:
+        raise FileError(1, (), f"has {len(data)} bytes; at most {BYTES_MAX} are allowed")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise FileError(data[: error.start].count(b"\n") + 1, (), "is not UTF-8") from error
+    if not text.startswith(TAG + "\n"):
+        raise FileError(1, (), f"the first line must be exactly {TAG}")
+    _check_lines(text)
+    return read_toml(text, partial(_policy, digest(data)))
+
+
+def _check_lines(text: str) -> None:
+    """Refuse what people cannot read: officers sign what they see, comments too."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > LINE_MAX:
+            raise FileError(number, (), f"has more than {LINE_MAX} characters; break the line")
+        if hidden := find_hidden(line.replace("\t", " ")):
+            raise FileError(number, (), f"holds the hidden character {hidden}")
+
+
+def _policy(file_digest: str, root: Table) -> Policy:
+    assets = root.named("assets", _asset)
+    quorums = root.table("change_quorum")
+    policy = Policy(
+        digest=file_digest,
+        version=root.value("version", _whole_number(1, 10**9)),
+        previous=root.value("previous", fields.digest_or_none),
+        assets=assets,
+        people=root.named("people", _keys),
+        groups=root.named("groups", _members),
+        requesters=root.named("requesters", _keys),
+        wallets=root.named("wallets", partial(_wallet, assets)),
+        rules=(),
+        policy_quorum=quorums.values("policy", parse_seats),
+        book_quorum=quorums.values("book", parse_seats),
+    )
+    quorums.done()
+    return check(policy, root.array("rules", partial(_rule, policy)))
+
+
+def _asset(name: str, table: Table) -> Asset:
+    _named(fields.asset, name, table)
+    return Asset(
+        name=name,
+        network=table.value("network", fields.network),
+        decimals=table.value("decimals", _whole_number(0, DECIMALS_MAX)),
+    )
+
+
+def _keys(name: str, table: Table) -> frozenset[str]:
+    _named(fields.name, name, table)
+    keys = table.values("keys", fields.key)
+    if not keys:
+        raise EntryError((*table.path, "keys"), "needs at least one key")
+    return frozenset(keys)
+
+
+def _members(name: str, table: Table) -> frozenset[str]:
+    _named(fields.name, name, table)
+    return frozenset(table.values("members", fields.name))
+
+
+def _wallet(assets: Mapping[str, Asset], name: str, table: Table) -> Wallet:
+    _named(fields.name, name, table)
+    asset = table.value("asset", _one_of(*assets))
+    amount = partial(parse_units, asset=asset, decimals=assets[asset].decimals)
+    return Wallet(
+        name=name,
+        tier=table.value("tier", _member(WalletTier)),
+        asset=asset,
+        address=table.value("address", fields.address),
+        signer=table.value("signer", fields.key),
+        key_origin=table.value("key_origin", _member(KeyOrigin)),
+        cap=table.value("cap", amount),
+        maximum_fee=table.value("maximum_fee", amount),
+        nonce_pool=table.value("nonce_pool", _whole_number(1, NONCE_POOL_MAX)),
+    )
+
+
+def _rule(policy: Policy, table: Table) -> Rule:
+    wallet = policy.wallets[table.value("wallet", _one_of(*policy.wallets))]
+    decimals = policy.assets[wallet.asset].decimals
+    return Rule(
+        name=table.value("name", fields.name),
+        wallet=wallet.name,
+        requester=table.value("requester", _one_of(*policy.requesters)),
+        destination=table.value("destination", _member(DestinationClass)),
+        tiers=table.array("tiers", partial(_tier, wallet.asset, decimals)),
+    )
+
+
+def _tier(asset: str, decimals: int, table: Table) -> Tier:
+    return Tier(
+        up_to=table.value("up_to", partial(parse_units, asset=asset, decimals=decimals)),
+        approvals=table.values("approvals", parse_seats),
+    )
+
+
+def _named(parse: Callable[[object], str], name: str, table: Table) -> None:
+    try:
+        parse(name)
+    except ValueError as error:
+        raise EntryError(table.path, f"its name {error}") from error
+
+
+def _one_of(*allowed: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise ValueError(f"must be one of: {', '.join(allowed) or 'none is defined'}")
+        return value
+
+    return parse
+
+
+def _member(kind: type[E]) -> Callable[[object], E]:
+    choose = _one_of(*kind)
+    return lambda value: kind(choose(value))
+
+
+def _whole_number(least: int, most: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return value
+
+    return parse
