@@ -1,0 +1,43 @@
+"""Making a token: only `signer init` needs it, so `signer serve` never loads it."""
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import PyKCS11 as P
+
+from signer.pkcs11 import (
+    HsmError,
+    TokenMissingError,
+    close_session,
+    find_slot,
+    in_words,
+    load,
+    tokens_by_slot,
+)
+
+_LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")  # 32 bytes in PKCS#11
+
+
+def init_token(module: Path, label: str, so_pin: str, user_pin: str) -> None:
+    """Make a token in the first free slot, with both PINs; initialised tokens are left alone."""
+    if not _LABEL.fullmatch(label):
+        raise HsmError(f"{label!r} cannot be a token's label: at most 32 letters, digits, . _ -")
+    if so_pin == user_pin:
+        raise HsmError("the security officer's PIN and the user PIN are the same: make two")
+    with ExitStack() as undo, in_words(f"initialising token {label!r}"):
+        lib = load(module)
+        undo.callback(lib.unload)
+        tokens = tokens_by_slot(lib)
+        if label in tokens.values():
+            raise HsmError(f"a token {label!r} exists already: choose another label")
+        free = [slot for slot, name in tokens.items() if name is None]
+        if not free:
+            raise TokenMissingError("every token is in use already: provide an empty one")
+        lib.initToken(free[0], so_pin, label.ljust(32))
+        with in_words("the new token has no user PIN, remove it and try again"):
+            session = lib.openSession(find_slot(lib, label), P.CKF_RW_SESSION)
+            undo.callback(close_session, session)
+            session.login(so_pin, P.CKU_SO)
+            session.initPin(user_pin)
