@@ -12,8 +12,8 @@ from solders.transaction import VersionedTransaction
 from custody.chains.errors import NodeError, NonceUnusableError, RejectedError
 from custody.chains.solana import SolanaNode, TransactionStatus
 from custody.chains.solana_checks import check_nonce_open, check_transfer, nonce_address
-from custody.dev.devnet import serve
-from custody.dev.devnet_chain import Chain
+from custody.dev.devnet.chain import Chain
+from custody.dev.devnet.server import serve
 from signer.chains import solana
 from signer.chains.solana import Fee
 

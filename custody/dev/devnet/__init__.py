@@ -1,0 +1,1 @@
+"""A Solana devnet: standard JSON-RPC over the real runtime, durable, with a faucet."""
