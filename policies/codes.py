@@ -49,6 +49,7 @@ class Code(StrEnum):
     SIGNER_UNSEEN = "SIGNER_UNSEEN"
     NODE_UNREACHABLE = "NODE_UNREACHABLE"
     DATABASE_UNREACHABLE = "DATABASE_UNREACHABLE"
+    FAULT = "FAULT"
 
     @property
     def waits(self) -> bool:
@@ -114,6 +115,7 @@ _NEXT: dict[Code, str] = {
     Code.SIGNER_UNSEEN: "start worker, relay and signer, then ask again",
     Code.NODE_UNREACHABLE: "ask again; the operator checks the chain node",
     Code.DATABASE_UNREACHABLE: "ask again; the operator checks PostgreSQL",
+    Code.FAULT: "tell the operator the time and the name of what you asked for",
 }
 
 

@@ -18,7 +18,8 @@ def line_numbers(text: str) -> dict[Path, int]:
     for number, line in enumerate(text.split("\n"), start=1):
         if header := _HEADER.match(line):
             table = _open(header[2].split("."), array=header[1] == "[[", counts=counts)
-            lines.setdefault(table, number)
+            for depth in range(1, len(table) + 1):
+                lines.setdefault(table[:depth], number)
         elif key := _KEY.match(line):
             lines.setdefault((*table, key[1]), number)
     return lines

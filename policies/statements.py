@@ -189,8 +189,8 @@ class Book:
 
 
 Statement = Intent | Approval | Cancel | Change | Book
-S = TypeVar("S", Intent, Approval, Cancel, Change, Book)
-R = TypeVar("R", Intent, Approval, Cancel, Change, Book, Destination, BookEntry)
+S = TypeVar("S", bound=Statement)
+R = TypeVar("R", bound=Statement | Destination | BookEntry)
 
 
 def encode(statement: Statement) -> bytes:

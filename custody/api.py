@@ -1,0 +1,256 @@
+"""The custody API: each method opens a request, runs one flow, and shows what came of it.
+
+A method returns its response or a Refusal; `answering` turns refusals and faults into rich errors.
+"""
+
+import functools
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+
+from custody import views
+from custody.errors import abort
+from custody.flows import checks, create, decide
+from custody.flows.book import create_book_version
+from custody.flows.parts import Parts, unix_ms
+from custody.identity import Identity, Role, caller
+from custody.paging import open_numbered_page, open_page, token_after
+from custody.store import balances, signers, withdrawals
+from custody.store.database import Connection
+from custody.store.withdrawals import Row
+from kura.custody.v1 import custody_pb2 as wire
+from kura.custody.v1 import custody_pb2_grpc
+from policies.codes import Code, Refusal
+from policies.policy import Policy
+from policies.statements import Destination, Signed
+
+NEWEST = 2**63 - 1
+_NAME = re.compile(r"withdrawals/([0-9a-f]{64})")
+log = structlog.get_logger()
+
+Method = Callable[["CustodyServicer", Any, Identity], Awaitable[Any]]
+
+
+def answering(method: Method) -> Callable[..., Awaitable[Any]]:
+    """Serve a method that takes (request, caller) and returns its response or a Refusal."""
+
+    @functools.wraps(method)
+    async def serve(
+        self: "CustodyServicer", request: Any, context: grpc.aio.ServicerContext
+    ) -> Any:
+        identity = caller(context)
+        if identity is None:
+            raise AssertionError("the role was checked before")
+        try:
+            answer = await method(self, request, identity)
+        except (OperationalError, PoolTimeout) as error:
+            log.warning("database not reached", reason=str(error))
+            answer = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not answer")
+        except Exception:
+            log.exception("fault", method=method.__name__, caller=identity.uri)
+            answer = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
+        if isinstance(answer, Refusal):
+            log.info("refused", method=method.__name__, caller=identity.uri, code=answer.code)
+            await abort(context, answer)
+        return answer
+
+    return serve
+
+
+class CustodyServicer(custody_pb2_grpc.CustodyServicer):
+    """Serves kura.custody.v1.Custody. Roles are checked before any method runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    @answering
+    async def CreateWithdrawal(  # noqa: N802 - gRPC's name
+        self, request: wire.CreateWithdrawalRequest, who: Identity
+    ) -> wire.CreateWithdrawalResponse | Refusal:
+        """Queue a withdrawal."""
+        signed = _signed(request.intent)
+        made = await create.create_withdrawal(self._parts, who.name, signed)
+        if isinstance(made, Refusal):
+            return made
+        return wire.CreateWithdrawalResponse(withdrawal=await self._shown(made))
+
+    @answering
+    async def GetWithdrawal(  # noqa: N802
+        self, request: wire.GetWithdrawalRequest, who: Identity
+    ) -> wire.GetWithdrawalResponse | Refusal:
+        """Show one withdrawal."""
+        digest = _digest(request.name, "name")
+        if isinstance(digest, Refusal):
+            return digest
+        async with self._parts.database.transaction() as connection:
+            row = await withdrawals.get(connection, digest)
+        if row is None or (who.role is Role.REQUESTER and row.requester != who.name):
+            return Refusal(Code.NOT_FOUND, f"there is no {request.name}", field="name")
+        return wire.GetWithdrawalResponse(withdrawal=await self._shown(row))
+
+    @answering
+    async def ListWithdrawals(  # noqa: N802
+        self, request: wire.ListWithdrawalsRequest, who: Identity
+    ) -> wire.ListWithdrawalsResponse | Refusal:
+        """Show withdrawals, newest first."""
+        page = open_numbered_page(request.page_size, request.page_token, NEWEST)
+        if isinstance(page, Refusal):
+            return page
+        size, before = page
+        requester = who.name if who.role is Role.REQUESTER else ""
+        async with self._parts.database.transaction() as connection:
+            rows = await withdrawals.page(connection, requester, before, size)
+        shown = [await self._shown(row) for row in rows]
+        token = token_after(len(rows), size, rows[-1].sequence if rows else 0)
+        return wire.ListWithdrawalsResponse(withdrawals=shown, next_page_token=token)
+
+    @answering
+    async def CancelWithdrawal(  # noqa: N802
+        self, request: wire.CancelWithdrawalRequest, who: Identity
+    ) -> wire.CancelWithdrawalResponse | Refusal:
+        """End a withdrawal that is not being signed yet."""
+        digest = _digest(request.name, "name")
+        if isinstance(digest, Refusal):
+            return digest
+        signed = _signed(request.cancel)
+        row = await decide.cancel_withdrawal(self._parts, who.name, digest, signed)
+        if isinstance(row, Refusal):
+            return row
+        return wire.CancelWithdrawalResponse(withdrawal=await self._shown(row))
+
+    @answering
+    async def CreateApproval(  # noqa: N802
+        self, request: wire.CreateApprovalRequest, who: Identity
+    ) -> wire.CreateApprovalResponse | Refusal:
+        """Keep one officer's decision."""
+        digest = _digest(request.parent, "parent")
+        if isinstance(digest, Refusal):
+            return digest
+        signed = _signed(request.approval)
+        row = await decide.create_approval(self._parts, who.name, digest, signed)
+        if isinstance(row, Refusal):
+            return row
+        return wire.CreateApprovalResponse(withdrawal=await self._shown(row))
+
+    @answering
+    async def ListPendingApprovals(  # noqa: N802
+        self, request: wire.ListPendingApprovalsRequest, _: Identity
+    ) -> wire.ListPendingApprovalsResponse | Refusal:
+        """Show withdrawals that wait for approvals, oldest first."""
+        page = open_numbered_page(request.page_size, request.page_token, 0)
+        if isinstance(page, Refusal):
+            return page
+        size, after = page
+        async with self._parts.database.transaction() as connection:
+            rows = await withdrawals.pending_page(connection, after, size)
+        shown = [await self._shown(row) for row in rows]
+        token = token_after(len(rows), size, rows[-1].sequence if rows else 0)
+        return wire.ListPendingApprovalsResponse(withdrawals=shown, next_page_token=token)
+
+    @answering
+    async def GetWallet(  # noqa: N802
+        self, request: wire.GetWalletRequest, _: Identity
+    ) -> wire.GetWalletResponse | Refusal:
+        """Show one wallet of the policy."""
+        policy = await self._policy()
+        if isinstance(policy, Refusal):
+            return policy
+        wallet = policy.wallets.get(request.name.removeprefix("wallets/"))
+        if wallet is None or request.name != f"wallets/{wallet.name}":
+            return Refusal(Code.NOT_FOUND, f"there is no {request.name!r}", field="name")
+        return wire.GetWalletResponse(wallet=views.wallet(policy, wallet))
+
+    @answering
+    async def ListWallets(  # noqa: N802
+        self, request: wire.ListWalletsRequest, _: Identity
+    ) -> wire.ListWalletsResponse | Refusal:
+        """Show the policy's wallets by name."""
+        page = open_page(request.page_size, request.page_token, "")
+        policy = await self._policy()
+        if isinstance(page, Refusal):
+            return page
+        if isinstance(policy, Refusal):
+            return policy
+        size, after = page
+        names = sorted(name for name in policy.wallets if name > after)[:size]
+        shown = [views.wallet(policy, policy.wallets[name]) for name in names]
+        token = token_after(len(names), size, names[-1] if names else "")
+        return wire.ListWalletsResponse(wallets=shown, next_page_token=token)
+
+    @answering
+    async def ListBalances(  # noqa: N802
+        self, request: wire.ListBalancesRequest, _: Identity
+    ) -> wire.ListBalancesResponse | Refusal:
+        """Show our books by wallet."""
+        page = open_page(request.page_size, request.page_token, "")
+        if isinstance(page, Refusal):
+            return page
+        size, after = page
+        async with self._parts.database.transaction() as connection:
+            rows = await balances.page(connection, after, size)
+        token = token_after(len(rows), size, rows[-1].wallet if rows else "")
+        shown = [views.balance(row) for row in rows]
+        return wire.ListBalancesResponse(balances=shown, next_page_token=token)
+
+    @answering
+    async def GetPolicy(  # noqa: N802
+        self, _request: wire.GetPolicyRequest, _: Identity
+    ) -> wire.GetPolicyResponse | Refusal:
+        """Show what the signer says is in force."""
+        async with self._parts.database.transaction() as connection:
+            row = await signers.latest(connection)
+        if row is None or not row.policy:
+            return checks.SIGNER_UNSEEN
+        return wire.GetPolicyResponse(
+            policy=row.policy,
+            digest=row.policy_digest,
+            book_version=str(row.book_version),
+            book_digest=row.book_digest,
+        )
+
+    @answering
+    async def CreateBookVersion(  # noqa: N802
+        self, request: wire.CreateBookVersionRequest, _: Identity
+    ) -> wire.CreateBookVersionResponse | Refusal:
+        """Hand a signed address-book version to the signer."""
+        changes = [_signed(item) for item in request.changes]
+        book = await create_book_version(self._parts, request.book, changes)
+        if isinstance(book, Refusal):
+            return book
+        return wire.CreateBookVersionResponse(state=book.state, digest=book.digest)
+
+    async def _policy(self) -> Policy | Refusal:
+        async with self._parts.database.transaction() as connection:
+            return await checks.policy_in_force(connection)
+
+    async def _shown(self, row: Row) -> wire.Withdrawal:
+        async with self._parts.database.transaction() as connection:
+            approvals = await withdrawals.approvals(connection, row.digest)
+            missing = await _missing(connection, row)
+        return views.withdrawal(row, approvals, missing)
+
+
+async def _missing(connection: Connection, row: Row) -> list[str]:
+    policy = await checks.policy_in_force(connection)
+    if row.state != "PENDING_APPROVAL" or isinstance(policy, Refusal):
+        return []
+    now = unix_ms()
+    valid = await withdrawals.approvals(connection, row.digest, policy=policy.digest, now=now)
+    destination = Destination(row.address, row.memo)
+    listed = await signers.in_address_book(connection, row.network, destination)
+    return views.seats_still_missing(policy, row, valid, listed=listed, now=now)
+
+
+def _signed(item: wire.SignedStatement) -> Signed:
+    return Signed(item.statement, item.signature)
+
+
+def _digest(name: str, field: str) -> str | Refusal:
+    match = _NAME.fullmatch(name)
+    words = "must be withdrawals/ and 64 lower-case hex digits"
+    return match[1] if match else Refusal(Code.ARGUMENT_INVALID, words, field=field)

@@ -1,0 +1,135 @@
+"""`custody serve`: the server processes. The one place where their parts are built."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Coroutine, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import grpc
+import structlog
+from cyclopts import App, Parameter
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from custody.api import CustodyServicer
+from custody.chains.solana import SolanaNode
+from custody.flows.parts import Parts, WorkerParts
+from custody.gateway import Gateway
+from custody.identity import RoleInterceptor
+from custody.relay import relay as carry
+from custody.settings import (
+    ApiSettings,
+    WorkerSettings,
+    api_settings,
+    read_settings,
+    relay_settings,
+    worker_settings,
+)
+from custody.store.database import Database
+from custody.tls import MESSAGE_BYTES_MAX
+from custody.worker import work
+from kura.custody.v1 import custody_pb2, custody_pb2_grpc
+from kura.gateway.v1 import gateway_pb2_grpc
+
+GRACE_SECONDS = 3.0
+CUSTODY = custody_pb2.DESCRIPTOR.services_by_name["Custody"].full_name
+
+app = App(name="serve", help="Run a server process until SIGTERM.")
+Settings = Annotated[Path, Parameter(name="--settings", help="The process's settings (TOML).")]
+
+
+@app.command
+def api(settings: Settings) -> None:
+    """Serve the custody API: custody serve api --settings api.toml."""
+    _run(_api(read_settings(settings, api_settings)))
+
+
+@app.command
+def worker(settings: Settings) -> None:
+    """Move withdrawals on and serve the relay: custody serve worker --settings worker.toml."""
+    _run(_worker(read_settings(settings, worker_settings)))
+
+
+@app.command
+def relay(settings: Settings) -> None:
+    """Carry frames from the worker to the signer: custody serve relay --settings relay.toml."""
+    chosen = read_settings(settings, relay_settings)
+    credentials = chosen.tls.channel_credentials()
+    print(f"relay ready, dialling {chosen.gateway}", flush=True)
+    _run(_until_stopped(carry(chosen.gateway, credentials, chosen.socket)))
+
+
+async def _api(settings: ApiSettings) -> None:
+    database, node = Database(settings.database), SolanaNode(settings.node)
+    await database.open()
+    server = _server(settings, [CUSTODY])
+    servicer = CustodyServicer(Parts(database=database, node=node))
+    custody_pb2_grpc.add_CustodyServicer_to_server(servicer, server)
+    await _serve("api", settings, server, asyncio.Event().wait())
+    await node.close()
+    await database.close()
+
+
+async def _worker(settings: WorkerSettings) -> None:
+    database, node, gateway = Database(settings.database), SolanaNode(settings.node), Gateway()
+    await database.open()
+    server = _server(settings, [])
+    gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
+    parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
+    await _serve("worker", settings, server, work(parts))
+    await node.close()
+    await database.close()
+
+
+def _server(settings: ApiSettings, shown: Sequence[str]) -> grpc.aio.Server:
+    options = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.so_reuseport", 0))
+    server = grpc.aio.server(interceptors=[RoleInterceptor()], options=options)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = (*shown, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    if not server.add_secure_port(settings.listen, settings.tls.server_credentials()):
+        raise OSError(f"cannot listen on {settings.listen}")
+    asyncio.get_running_loop().create_task(_healthy(checks, shown))
+    return server
+
+
+async def _healthy(checks: health.aio.HealthServicer, names: Sequence[str]) -> None:
+    for name in ("", *names):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _serve(
+    name: str, settings: ApiSettings, server: grpc.aio.Server, work: Awaitable[object]
+) -> None:
+    await server.start()
+    print(f"{name} ready on {settings.listen}", flush=True)
+    await _until_stopped(work)
+    await server.stop(GRACE_SECONDS)
+
+
+async def _until_stopped(work: Awaitable[object]) -> None:
+    """Run `work` until it ends or the process is told to stop."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    await asyncio.wait({task})
+    if not task.cancelled() and task.exception():
+        raise task.exception() or AssertionError
+
+
+def _run(main: Coroutine[None, None, None]) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(),
+    )
+    asyncio.run(main)

@@ -1,0 +1,116 @@
+"""The third act: four things that are refused, the last two by the signer alone.
+
+For those custody runs as an attacker would run it, from tests/attacks/unchecked_custody.py: its own
+checks are off, and its database is edited by hand.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+from nacl.signing import SigningKey
+from solders.keypair import Keypair
+
+from custody.client import CustodyRefused
+from custody.dev.stage import Stage
+from custody.keys import load_key
+from kura.custody.v1 import custody_pb2 as wire
+from policies.statements import Approval, Signed, digest, encode
+
+UNCHECKED = Path(__file__).parents[2] / "tests" / "attacks" / "unchecked_custody.py"
+LAMPORTS = 10**9
+HOUR_MS = 3600 * 1000
+
+
+def refused_by_custody(stage: Stage) -> None:
+    """Over the cap, and to a destination that nobody put into the address book."""
+    (known, _), stranger = stage.system.customers, str(Keypair().pubkey())
+    tries = (
+        ("60 SOL, over the cap of 50", known, 60 * LAMPORTS, "CAP_EXCEEDED"),
+        ("0.1 SOL to a stranger's address", stranger, LAMPORTS // 10, "DESTINATION_NOT_ALLOWED"),
+    )
+    with stage.system.client("exchange") as custody:
+        for number, (tried, to, amount, code) in enumerate(tries):
+            try:
+                stage.create(custody, f"refused-{number}", to, amount)
+                stage.expect(f"{tried}: refused", kept=False)
+            except CustodyRefused as error:
+                said = wire.Refusal(
+                    by="custody",
+                    code=error.refusal.code,
+                    message=error.refusal.message,
+                    next=error.refusal.code.next,
+                )
+                stage.refused(tried, ("custody", code), said)
+
+
+def refused_by_signer(stage: Stage) -> None:
+    """Approvals that nobody gave, and a destination changed after people approved another."""
+    _switch(stage, "api", checked=False)
+    _switch(stage, "worker", checked=False)
+    with stage.system.client("exchange") as custody:
+        forged = stage.create(custody, "forged", stage.system.customers[0], 30 * LAMPORTS)
+        _forge_approvals(stage, forged)
+        tried = "30 SOL with two forged approvals; custody took them unchecked"
+        stage.refused(tried, ("signer", "APPROVAL_INVALID"), _ended(stage, forged.name))
+
+        stage.system.stop("worker")
+        changed = stage.create(custody, "changed", stage.system.customers[0], 30 * LAMPORTS)
+        for officer in ("bob", "carol"):
+            stage.command(officer, "approval", "approve", changed.name, "--yes")
+        _edit_database(stage, changed)
+        _switch(stage, "worker", checked=False)
+        tried = "30 SOL, approved by two officers, then sent elsewhere in the database"
+        stage.refused(tried, ("signer", "SIGNATURE_INVALID"), _ended(stage, changed.name))
+
+
+def _switch(stage: Stage, name: str, *, checked: bool) -> None:
+    layout = stage.system.layout
+    stage.system.stop(name)
+    if checked:
+        stage.system.start(name)
+        return
+    command: list[str | Path] = [sys.executable, UNCHECKED, "serve", name]
+    command += ["--settings", layout.settings(name)]
+    stage.system.run(name, command)
+
+
+def _forge_approvals(stage: Stage, withdrawal: wire.Withdrawal) -> None:
+    """Send approvals that name officers and their keys, signed by somebody else."""
+    layout, thief = stage.system.layout, SigningKey.generate()
+    policy = digest(layout.policy.read_bytes())
+    for officer in ("alice", "carol"):
+        approval = Approval(
+            key=load_key(layout.key(officer), lambda: b"").public,
+            decision="approve",
+            intent=withdrawal.name.removeprefix("withdrawals/"),
+            approver=officer,
+            policy=policy,
+            expires=time.time_ns() // 1_000_000 + HOUR_MS,
+        )
+        statement = encode(approval)
+        with stage.system.client(officer) as custody:
+            signed = Signed(statement, thief.sign(statement).signature)
+            custody.send_approval(withdrawal.name, signed)
+
+
+def _edit_database(stage: Stage, withdrawal: wire.Withdrawal) -> None:
+    """Send approved money to a thief, with a superuser's connection."""
+    thief, mine = str(Keypair().pubkey()), withdrawal.destination.address
+    statement = withdrawal.intent.statement.replace(mine.encode(), thief.encode())
+    with psycopg.connect(stage.system.layout.postgres.dsn) as connection:
+        connection.execute(
+            "UPDATE withdrawal SET address = %s, statement = %s WHERE digest = %s",
+            (thief, statement, withdrawal.name.removeprefix("withdrawals/")),
+        )
+
+
+def _ended(stage: Stage, name: str) -> wire.Refusal:
+    def look() -> wire.Refusal | None:
+        with stage.system.client("auditor") as custody:
+            withdrawal = custody.get_withdrawal(name)
+        blocked = withdrawal.state == wire.WITHDRAWAL_STATE_BLOCKED
+        return withdrawal.refusal if blocked else None
+
+    return stage.until("the signer's refusal", look)

@@ -1,0 +1,90 @@
+"""The life of a withdrawal: one enum, one table. What the table does not list cannot happen."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a withdrawal is."""
+
+    PENDING_APPROVAL = "PENDING_APPROVAL"
+    QUEUED = "QUEUED"
+    SIGNING = "SIGNING"
+    SIGNED = "SIGNED"
+    BROADCASTING = "BROADCASTING"
+    CONFIRMING = "CONFIRMING"
+    COMPLETED = "COMPLETED"
+    BLOCKED = "BLOCKED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+    FAILED = "FAILED"
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing can happen any more."""
+        return self not in {state for state, _ in TRANSITIONS}
+
+
+class Event(StrEnum):
+    """What happens to a withdrawal."""
+
+    APPROVED = "APPROVED"
+    APPROVALS_LAPSED = "APPROVALS_LAPSED"
+    RESERVED = "RESERVED"
+    RETURNED = "RETURNED"
+    SIGNATURE = "SIGNATURE"
+    BROADCAST = "BROADCAST"
+    SENT = "SENT"
+    FINALISED = "FINALISED"
+    FAILED_ON_CHAIN = "FAILED_ON_CHAIN"
+    BLOCK = "BLOCK"
+    REJECT = "REJECT"
+    CANCEL = "CANCEL"
+    EXPIRE = "EXPIRE"
+
+
+class Waiting(StrEnum):
+    """What a withdrawal that does not move waits for."""
+
+    NOTHING = ""
+    FUNDS = "FUNDS"
+    NONCE = "NONCE"
+    NODE = "NODE"
+    SIGNER = "SIGNER"
+
+
+class ImpossibleTransitionError(Exception):
+    """The state has no such event."""
+
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.PENDING_APPROVAL, Event.APPROVED): State.QUEUED,
+    (State.PENDING_APPROVAL, Event.BLOCK): State.BLOCKED,
+    (State.PENDING_APPROVAL, Event.REJECT): State.REJECTED,
+    (State.PENDING_APPROVAL, Event.CANCEL): State.CANCELLED,
+    (State.PENDING_APPROVAL, Event.EXPIRE): State.EXPIRED,
+    (State.QUEUED, Event.APPROVALS_LAPSED): State.PENDING_APPROVAL,
+    (State.QUEUED, Event.RESERVED): State.SIGNING,
+    (State.QUEUED, Event.BLOCK): State.BLOCKED,
+    (State.QUEUED, Event.REJECT): State.REJECTED,
+    (State.QUEUED, Event.CANCEL): State.CANCELLED,
+    (State.QUEUED, Event.EXPIRE): State.EXPIRED,
+    (State.SIGNING, Event.APPROVALS_LAPSED): State.PENDING_APPROVAL,
+    (State.SIGNING, Event.RETURNED): State.QUEUED,
+    (State.SIGNING, Event.SIGNATURE): State.SIGNED,
+    (State.SIGNING, Event.BLOCK): State.BLOCKED,
+    (State.SIGNING, Event.REJECT): State.REJECTED,
+    (State.SIGNING, Event.EXPIRE): State.EXPIRED,
+    (State.SIGNED, Event.BROADCAST): State.BROADCASTING,
+    (State.BROADCASTING, Event.SENT): State.CONFIRMING,
+    (State.CONFIRMING, Event.FINALISED): State.COMPLETED,
+    (State.CONFIRMING, Event.FAILED_ON_CHAIN): State.FAILED,
+}
+
+
+def after(state: State, event: Event) -> State:
+    """Return the state that `event` leads to; ImpossibleTransitionError when the table has none."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise ImpossibleTransitionError(f"{event} cannot happen in {state}") from None

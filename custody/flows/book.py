@@ -1,0 +1,75 @@
+"""CreateBookVersion: custody keeps a signed address-book version until the signer has decided."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from custody.flows import checks
+from custody.flows.parts import Parts, unix_ms
+from custody.store import signers
+from custody.store.database import Connection, notify
+from custody.store.signers import BookRow, SignerRow
+from kura.signer.v1 import signer_pb2 as wire
+from policies.changes import open_book
+from policies.codes import Code, Refusal
+from policies.policy_file import parse_policy
+from policies.statements import Book, Signed, StatementError, decode, digest
+
+
+@dataclass(frozen=True, slots=True)
+class BookState:
+    """`state`: pending or applied."""
+
+    state: str
+    digest: str
+
+
+async def create_book_version(
+    parts: Parts, statement: bytes, changes: Sequence[Signed]
+) -> BookState | Refusal:
+    """Keep the version for the signer, or say what became of the same bytes before."""
+    try:
+        book = decode(Book, statement)
+    except StatementError as error:
+        return Refusal(Code.BOOK_MALFORMED, str(error), field=f"book.{error.field}")
+    row = BookRow(book.version, digest(statement), statement, _frame(statement, changes))
+    async with parts.database.transaction() as connection:
+        signer = await signers.latest(connection)
+        if signer is None or not signer.policy:
+            return checks.SIGNER_UNSEEN
+        past = await signers.get_book(connection, book.version)
+        if past and (past.digest, past.changes) == (row.digest, row.changes):
+            return _state(past)
+        if past and not past.refusal:
+            words = f"version {book.version} of the address book is another one"
+            return Refusal(Code.BOOK_OUT_OF_ORDER, words, field="book.version")
+        return await _add(connection, signer, row, changes)
+
+
+async def _add(
+    connection: Connection, signer: SignerRow, row: BookRow, changes: Sequence[Signed]
+) -> BookState | Refusal:
+    in_force = (signer.book_version, signer.book_digest)
+    policy = parse_policy(signer.policy)
+    book = open_book(policy, row.statement, changes, in_force=in_force, now=unix_ms())
+    if isinstance(book, Refusal):
+        return book
+    await signers.add_book(connection, row)
+    await notify(connection)
+    return _state(row)
+
+
+def _state(row: BookRow) -> BookState | Refusal:
+    if row.refusal:
+        return Refusal(Code.QUORUM_MISSING, f"the signer refused it: {row.refusal}")
+    return BookState("applied" if row.applied else "pending", row.digest)
+
+
+def _frame(statement: bytes, changes: Sequence[Signed]) -> bytes:
+    version = wire.BookVersion(
+        statement=statement,
+        changes=[
+            wire.SignedStatement(statement=item.statement, signature=item.signature)
+            for item in changes
+        ],
+    )
+    return version.SerializeToString(deterministic=True)

@@ -1,0 +1,94 @@
+"""SIGNED → BROADCASTING → CONFIRMING → COMPLETED or FAILED. The same bytes, as often as needed."""
+
+from custody.chains.errors import ChainError, NodeError
+from custody.chains.solana import TransactionStatus
+from custody.domain.states import Event, State, Waiting
+from custody.flows.parts import WorkerParts
+from custody.store import balances, nonces, withdrawals
+from custody.store.database import Connection
+from custody.store.withdrawals import Row
+from policies.codes import Code, Refusal
+
+BATCH = 32
+NODE_SECONDS = 1.0
+LOOK_SECONDS = 0.3
+ACTOR = "worker"
+
+
+async def start(parts: WorkerParts) -> bool:
+    """Note that signed transactions are about to be sent; True when there were any."""
+    async with parts.database.transaction() as connection:
+        rows = await withdrawals.due(connection, State.SIGNED, BATCH, lock=True)
+        for row in rows:
+            await withdrawals.move(connection, row, Event.BROADCAST, ACTOR)
+    return bool(rows)
+
+
+async def send(parts: WorkerParts) -> bool:
+    """Send every BROADCASTING transaction; True when the node took any."""
+    async with parts.database.transaction() as connection:
+        rows = await withdrawals.due(connection, State.BROADCASTING, BATCH)
+    taken = False
+    for row in rows:
+        taken |= await _send(parts, row)
+    return taken
+
+
+async def confirm(parts: WorkerParts) -> bool:
+    """Look for every CONFIRMING transaction on the chain; True when any ended."""
+    async with parts.database.transaction() as connection:
+        rows = await withdrawals.due(connection, State.CONFIRMING, BATCH)
+    ended = False
+    for row in rows:
+        ended |= await _confirm(parts, row)
+    return ended
+
+
+async def _send(parts: WorkerParts, row: Row) -> bool:
+    try:
+        await parts.node.send(row.transaction or b"")
+    except ChainError as error:
+        await _postpone(parts, row, Waiting.NODE, NODE_SECONDS, str(error))
+        return False
+    async with parts.database.transaction() as connection:
+        await withdrawals.move(connection, row, Event.SENT, ACTOR)
+    return True
+
+
+async def _confirm(parts: WorkerParts, row: Row) -> bool:
+    try:
+        status = await parts.node.status(row.transaction_id or "")
+        if status is None:
+            await parts.node.send(row.transaction or b"")
+    except NodeError as error:
+        await _postpone(parts, row, Waiting.NODE, NODE_SECONDS, str(error))
+        return False
+    except ChainError as error:
+        await _postpone(parts, row, Waiting.NOTHING, NODE_SECONDS, str(error))
+        return False
+    if status is None or status.commitment != "finalized" or status.fee is None:
+        await _postpone(parts, row, Waiting.NOTHING, LOOK_SECONDS, "")
+        return False
+    async with parts.database.transaction() as connection:
+        await _end(connection, row, status, status.fee)
+    return True
+
+
+async def _end(connection: Connection, row: Row, status: TransactionStatus, fee: int) -> None:
+    await balances.release(connection, row.wallet, row.reserved)
+    await balances.book(connection, row.wallet, "fee", -fee, row.digest)
+    await nonces.give_back(connection, row.digest)
+    if status.err is None:
+        await balances.book(connection, row.wallet, "withdrawal", -row.amount, row.digest)
+        await withdrawals.move(connection, row, Event.FINALISED, ACTOR, fee=fee)
+        return
+    refusal = Refusal(Code.TRANSACTION_FAILED, f"the chain says {status.err}")
+    reason = withdrawals.refusal_columns("chain", refusal)
+    await withdrawals.move(connection, row, Event.FAILED_ON_CHAIN, ACTOR, fee=fee, **reason)
+
+
+async def _postpone(
+    parts: WorkerParts, row: Row, waiting: Waiting, seconds: float, words: str
+) -> None:
+    async with parts.database.transaction() as connection:
+        await withdrawals.postpone(connection, row, waiting, seconds, words)

@@ -1,0 +1,71 @@
+"""Custody's own checks: early answers for people. None of them protects the money; the signer does.
+
+They ask the same `policies` functions as the signer, over custody's copies of policy and book.
+"""
+
+from collections.abc import Sequence
+
+from custody.store import signers
+from custody.store.database import Connection
+from policies.approvals import open_approval, open_approvals
+from policies.codes import Code, Refusal
+from policies.evaluate import Allowed, Facts, evaluate, find_rule, find_tier, open_intent
+from policies.policy import Policy
+from policies.policy_file import parse_policy
+from policies.statements import Approval, Intent, Signed, StatementError, decode, digest
+
+SIGNER_UNSEEN = Refusal(Code.SIGNER_UNSEEN, "no signer has said yet which policy is in force")
+
+
+async def policy_in_force(connection: Connection) -> Policy | Refusal:
+    """Return the policy that the signer says is in force."""
+    row = await signers.latest(connection)
+    return parse_policy(row.policy) if row and row.policy else SIGNER_UNSEEN
+
+
+async def verdict(
+    connection: Connection, signed: Signed, approvals: Sequence[Signed], now: int
+) -> Allowed | Refusal:
+    """Return what the policy in force says to this intent with these approvals at `now`."""
+    policy = await policy_in_force(connection)
+    if isinstance(policy, Refusal):
+        return policy
+    intent = open_intent(policy, signed)
+    if isinstance(intent, Refusal):
+        return intent
+    opened = open_approvals(policy, digest(signed.statement), approvals, now)
+    if isinstance(opened, Refusal):
+        return opened
+    listed = await signers.in_address_book(connection, intent.network, intent.destination)
+    return evaluate(policy, intent, Facts(now=now, in_address_book=listed, approvals=opened))
+
+
+async def open_decision(
+    connection: Connection, intent: Intent, intent_digest: str, signed: Signed, now: int
+) -> Approval | Refusal:
+    """Return an officer's decision, when its officer is asked about this intent and it is valid."""
+    policy = await policy_in_force(connection)
+    if isinstance(policy, Refusal):
+        return policy
+    approval = open_approval(policy, intent_digest, signed)
+    if isinstance(approval, Refusal):
+        return approval
+    valid = open_approvals(policy, intent_digest, [signed], now)
+    if isinstance(valid, Refusal):
+        return valid
+    listed = await signers.in_address_book(connection, intent.network, intent.destination)
+    rule = find_rule(policy, intent, in_address_book=listed)
+    tier = find_tier(rule, intent.amount) if rule else None
+    seats = tier.approvals if tier else ()
+    if not any(approval.approver in policy.groups[seat.group] for seat in seats):
+        words = f"{approval.approver} is not among the officers asked about this withdrawal"
+        return Refusal(Code.APPROVAL_INVALID, words, field="approval.approver")
+    return approval
+
+
+def open_statement(signed: Signed) -> Intent | Refusal:
+    """Return what an intent says, its signature not checked."""
+    try:
+        return decode(Intent, signed.statement)
+    except StatementError as error:
+        return Refusal(Code.INTENT_MALFORMED, str(error), field=f"intent.{error.field}".rstrip("."))

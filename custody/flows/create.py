@@ -1,0 +1,80 @@
+"""CreateWithdrawal: the same bytes give the same withdrawal; what is refused is not written."""
+
+from custody.chains.errors import NodeError
+from custody.domain.states import State
+from custody.errors import ReusedRefusal
+from custody.flows import checks
+from custody.flows.parts import Parts, unix_ms
+from custody.store import withdrawals
+from custody.store.database import Connection
+from custody.store.withdrawals import Row
+from policies.codes import Code, Refusal
+from policies.evaluate import Allowed
+from policies.statements import Intent, Signed, digest
+
+
+async def create_withdrawal(parts: Parts, requester: str, signed: Signed) -> Row | Refusal:
+    """Return the queued withdrawal, or why it was refused."""
+    intent = checks.open_statement(signed)
+    if isinstance(intent, Refusal):
+        return intent
+    if intent.requester != requester:
+        words = f"the certificate is {requester}'s, the intent {intent.requester}'s"
+        return Refusal(Code.REQUESTER_UNKNOWN, words, field="intent.requester")
+    async with parts.database.transaction() as connection:
+        past = await withdrawals.find(connection, intent.requester, intent.request_id)
+        if past:
+            return past if past.statement == signed.statement else _reused(past, intent)
+        verdict = await checks.verdict(connection, signed, (), unix_ms())
+    state = _first_state(verdict)
+    if isinstance(state, Refusal):
+        return state
+    problem = await _destination_problem(parts, intent)
+    if problem:
+        return problem
+    async with parts.database.transaction() as connection:
+        return await _insert(connection, signed, intent, state)
+
+
+def _first_state(verdict: Allowed | Refusal) -> State | Refusal:
+    if isinstance(verdict, Allowed):
+        return State.QUEUED
+    if verdict.code is Code.APPROVALS_MISSING:
+        return State.PENDING_APPROVAL
+    return verdict
+
+
+async def _destination_problem(parts: Parts, intent: Intent) -> Refusal | None:
+    try:
+        words = await parts.node.destination_problem(intent.destination.address, intent.amount)
+    except NodeError as error:
+        return Refusal(Code.NODE_UNREACHABLE, str(error))
+    if words:
+        return Refusal(Code.DESTINATION_INVALID, words, field="intent.destination.address")
+    return None
+
+
+async def _insert(
+    connection: Connection, signed: Signed, intent: Intent, state: State
+) -> Row | Refusal:
+    await withdrawals.insert(connection, digest(signed.statement), signed, intent, state)
+    row = await withdrawals.find(connection, intent.requester, intent.request_id)
+    if row is None:
+        raise AssertionError("an inserted withdrawal is not there")
+    return row if row.statement == signed.statement else _reused(row, intent)
+
+
+def _reused(past: Row, intent: Intent) -> Refusal:
+    before = checks.open_statement(past.signed)
+    differing = [
+        name
+        for name in Intent.FIELDS
+        if isinstance(before, Refusal) or getattr(before, name) != getattr(intent, name)
+    ]
+    words = f"request_id {intent.request_id} was used with another {', '.join(differing)}"
+    return ReusedRefusal(
+        Code.REQUEST_ID_REUSED,
+        words,
+        field=f"intent.{differing[0]}",
+        name=f"withdrawals/{past.digest}",
+    )

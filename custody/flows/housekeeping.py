@@ -1,0 +1,97 @@
+"""What nobody asks for: the signer's status, address-book versions, inflows, expiries."""
+
+import structlog
+
+from custody.chains.errors import NodeError
+from custody.domain.states import Event
+from custody.flows import checks
+from custody.flows.parts import WorkerParts, unix_ms
+from custody.gateway import SignerUnreachableError
+from custody.store import balances, nonces, signers, withdrawals
+from custody.store.signers import SignerRow
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Code, Refusal
+from policies.statements import Book, decode, digest
+
+BATCH = 100
+ACTOR = "worker"
+log = structlog.get_logger()
+
+
+async def read_status(parts: WorkerParts) -> bool:
+    """Ask the signer what is in force there, and keep it."""
+    try:
+        (result,) = await parts.gateway.ask([wire.Job(status=wire.Status())])
+    except SignerUnreachableError:
+        return False
+    status = result.status
+    row = SignerRow(
+        audit_key=status.audit_key,
+        policy=status.policy,
+        policy_digest=digest(status.policy) if status.policy else "",
+        book_version=int(status.book_version),
+        book_digest=status.book_digest,
+    )
+    async with parts.database.transaction() as connection:
+        await signers.save(connection, row)
+    return False
+
+
+async def apply_book(parts: WorkerParts) -> bool:
+    """Hand the oldest waiting address-book version to the signer; True when it decided."""
+    async with parts.database.transaction() as connection:
+        row = await signers.next_book(connection)
+    if row is None:
+        return False
+    version = wire.BookVersion.FromString(row.changes)
+    try:
+        (result,) = await parts.gateway.ask([wire.Job(apply=wire.Apply(book=version))])
+    except SignerUnreachableError:
+        return False
+    async with parts.database.transaction() as connection:
+        if result.WhichOneof("outcome") == "applied":
+            await signers.book_applied(connection, row, decode(Book, row.statement))
+            log.info("address book applied", version=row.version)
+        else:
+            words = f"{result.refusal.code}: {result.refusal.message}"
+            await signers.book_refused(connection, row, words)
+            log.warning("address book refused", version=row.version, reason=words)
+    await read_status(parts)
+    return True
+
+
+async def book_inflows(parts: WorkerParts) -> bool:
+    """Book what wallets hold above our books; open the books of new wallets."""
+    async with parts.database.transaction() as connection:
+        policy = await checks.policy_in_force(connection)
+    if isinstance(policy, Refusal):
+        return False
+    for wallet in policy.wallets.values():
+        try:
+            minimum = await parts.node.minimum_rent(0)
+            async with parts.database.transaction() as connection:
+                await balances.open_wallet(connection, wallet.name, wallet.asset, minimum)
+                await nonces.add(connection, wallet.name, wallet.nonce_pool)
+                total, inflows = await balances.total_and_inflows(connection, wallet.name)
+            # Our books are read before the chain: the difference is never more than came in.
+            inflow = await parts.node.balance(wallet.address) - total
+        except NodeError as error:
+            log.warning("node not reached", reason=str(error))
+            return False
+        if inflow > 0:
+            reference = f"{wallet.name}:{inflows}"
+            async with parts.database.transaction() as connection:
+                await balances.book(connection, wallet.name, "inflow", inflow, reference)
+            log.info("inflow", wallet=wallet.name, amount=str(inflow))
+    return False
+
+
+async def expire(parts: WorkerParts) -> bool:
+    """End what expired before it was signed; True when anything did."""
+    async with parts.database.transaction() as connection:
+        rows = await withdrawals.overdue(connection, unix_ms(), BATCH)
+        for row in rows:
+            refusal = Refusal(Code.INTENT_EXPIRED, "it expired before it was signed")
+            reason = withdrawals.refusal_columns("custody", refusal)
+            await withdrawals.move(connection, row, Event.EXPIRE, ACTOR, **reason)
+    return bool(rows)

@@ -1,0 +1,110 @@
+"""Keeps each wallet's pool of durable nonces open, and their present values known."""
+
+import structlog
+
+from custody.chains import solana_checks
+from custody.chains.errors import ChainError, NodeError, NonceUnusableError
+from custody.flows import checks
+from custody.flows.parts import WorkerParts
+from custody.gateway import SignerUnreachableError
+from custody.store import balances, nonces
+from custody.store.nonces import Nonce
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Refusal
+from policies.policy import Wallet
+
+NONCE_SPACE = 80
+log = structlog.get_logger()
+
+
+async def keep_pool(parts: WorkerParts) -> bool:
+    """Read the values that are not known and open the accounts that are not there."""
+    async with parts.database.transaction() as connection:
+        policy = await checks.policy_in_force(connection)
+        unread = await nonces.unread(connection)
+    if isinstance(policy, Refusal):
+        return False
+    changed = False
+    for nonce in unread:
+        try:
+            changed |= await _keep(parts, policy.wallets[nonce.wallet], nonce)
+        except NonceUnusableError as error:
+            log.warning("nonce account skipped", index=nonce.index, reason=str(error))
+        except (ChainError, SignerUnreachableError) as error:
+            log.warning("nonce account not ready", index=nonce.index, reason=str(error))
+    return changed
+
+
+async def _keep(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
+    address = solana_checks.nonce_address(wallet.address, nonce.index)
+    value = await parts.node.nonce_value(address, wallet.address, "finalized")
+    if value is None:
+        return await _open(parts, wallet, nonce)
+    rent = await parts.node.minimum_rent(NONCE_SPACE)
+    async with parts.database.transaction() as connection:
+        if nonce.reserved:
+            cost = rent + parts.fee.lamports
+            await balances.release(connection, wallet.name, nonce.reserved)
+            await balances.book(connection, wallet.name, "nonce", -cost, address)
+        await nonces.read(connection, nonce, value)
+    return True
+
+
+async def _open(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
+    if nonce.opening_transaction is None or nonce.opening_id is None:
+        return await _sign_opening(parts, wallet, nonce)
+    status = await parts.node.status(nonce.opening_id)
+    if status is None:
+        try:
+            await parts.node.send(nonce.opening_transaction)
+        except NodeError:
+            raise
+        except ChainError as error:
+            log.warning("nonce account not opened", index=nonce.index, reason=str(error))
+            await _forget(parts, nonce, 0)
+    elif status.err and status.fee is not None:
+        await _forget(parts, nonce, status.fee)
+    return False
+
+
+async def _forget(parts: WorkerParts, nonce: Nonce, fee: int) -> None:
+    """Make room for another attempt; a failed one has cost its fee."""
+    async with parts.database.transaction() as connection:
+        if fee:
+            reference = nonce.opening_id or ""
+            await balances.book(connection, nonce.wallet, "fee", -fee, reference)
+        await nonces.opening(connection, nonce, None, None, nonce.reserved)
+
+
+async def _sign_opening(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
+    rent = await parts.node.minimum_rent(NONCE_SPACE)
+    blockhash = await parts.node.latest_blockhash()
+    need = rent + wallet.maximum_fee
+    async with parts.database.transaction() as connection:
+        if not nonce.reserved and not await balances.reserve(connection, wallet.name, need):
+            return False
+        await nonces.opening(connection, nonce, None, None, nonce.reserved or need)
+    job = wire.NonceOpen(
+        wallet=wallet.name,
+        index=nonce.index,
+        blockhash=blockhash,
+        rent=rent,
+        budget=wire.ComputeBudget(unit_limit=parts.fee.unit_limit, unit_price=parts.fee.unit_price),
+    )
+    (result,) = await parts.gateway.ask([wire.Job(nonce_open=job)])
+    if result.WhichOneof("outcome") != "signed":
+        log.warning("nonce account refused", code=result.refusal.code, words=result.refusal.message)
+        return False
+    name = solana_checks.check_nonce_open(
+        result.signed.transaction,
+        wallet=wallet.address,
+        index=nonce.index,
+        blockhash=blockhash,
+        rent=rent,
+        maximum_fee=wallet.maximum_fee,
+    )
+    async with parts.database.transaction() as connection:
+        reserved = nonce.reserved or need
+        await nonces.opening(connection, nonce, result.signed.transaction, name, reserved)
+    await parts.node.send(result.signed.transaction)
+    return True

@@ -1,0 +1,76 @@
+"""Connections, migrations and wake-ups on PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+
+CHANNEL = "kura"
+MIGRATION_LOCK = 0x6B757261
+POOL_MAX = 8
+WAIT_SECONDS = 10.0
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            dsn, min_size=1, max_size=POOL_MAX, timeout=WAIT_SECONDS, open=False
+        )
+
+    async def open(self) -> None:
+        """Connect; psycopg.OperationalError or PoolTimeout when the database is not there."""
+        await self._pool.open(wait=True, timeout=WAIT_SECONDS)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction: committed at the end, rolled back on any exception."""
+        async with self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yield at every committed change of a withdrawal."""
+        connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
+        async with connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            async for _ in connection.notifies():
+                yield
+
+
+async def notify(connection: Connection) -> None:
+    """Wake the workers when this transaction commits."""
+    await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+async def migrate(dsn: str) -> list[str]:
+    """Apply the numbered migrations that are missing, each once; return their names."""
+    applied = []
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+        await connection.execute("CREATE TABLE IF NOT EXISTS migration (name text PRIMARY KEY)")
+        rows = await (await connection.execute("SELECT name FROM migration")).fetchall()
+        done = {name for (name,) in rows}
+        for name, sql in _migrations():
+            if name not in done:
+                await connection.execute(sql)
+                await connection.execute("INSERT INTO migration VALUES (%s)", (name,))
+                applied.append(name)
+    return applied
+
+
+def _migrations() -> list[tuple[str, Any]]:
+    folder = resources.files("custody") / "migrations"
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    return [(file.name, file.read_bytes()) for file in files if file.name.endswith(".sql")]

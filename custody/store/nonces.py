@@ -1,0 +1,74 @@
+"""Each wallet's pool of durable nonces. A value is read from the chain, used once, read again."""
+
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from custody.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Nonce:
+    """One account of the pool. `value` is None until it is read from the chain after a use."""
+
+    wallet: str
+    index: int
+    value: bytes | None
+    opening_id: str | None
+    opening_transaction: bytes | None
+    reserved: int
+
+
+async def add(connection: Connection, wallet: str, size: int) -> None:
+    """Note the accounts of a pool of `size`."""
+    query = (
+        "INSERT INTO nonce (wallet, index) SELECT %s, generate_series(0, %s - 1)"
+        " ON CONFLICT DO NOTHING"
+    )
+    await connection.execute(query, (wallet, size))
+
+
+async def unread(connection: Connection) -> list[Nonce]:
+    """Return the accounts that nobody holds and whose value is not known."""
+    query = (
+        "SELECT wallet, index, value, opening_id, opening_transaction, reserved FROM nonce"
+        " WHERE value IS NULL AND holder IS NULL ORDER BY wallet, index"
+    )
+    async with connection.cursor(row_factory=class_row(Nonce)) as cursor:
+        await cursor.execute(query)
+        return await cursor.fetchall()
+
+
+async def opening(
+    connection: Connection, nonce: Nonce, transaction: bytes | None, name: str | None, reserved: int
+) -> None:
+    """Note the transaction that opens the account, before it is broadcast; None when it failed."""
+    query = (
+        "UPDATE nonce SET opening_transaction = %s, opening_id = %s, reserved = %s"
+        " WHERE wallet = %s AND index = %s"
+    )
+    values = (transaction, name, reserved, nonce.wallet, nonce.index)
+    await connection.execute(query, values)
+
+
+async def read(connection: Connection, nonce: Nonce, value: bytes) -> None:
+    """Note the account's present value."""
+    query = "UPDATE nonce SET value = %s, reserved = 0 WHERE wallet = %s AND index = %s"
+    await connection.execute(query, (value, nonce.wallet, nonce.index))
+
+
+async def take(connection: Connection, wallet: str, holder: str) -> tuple[int, bytes] | None:
+    """Give a free account to the withdrawal `holder`: (index, value), or None when none is free."""
+    query = (
+        "UPDATE nonce SET holder = %s WHERE (wallet, index) = (SELECT wallet, index FROM nonce"
+        " WHERE wallet = %s AND holder IS NULL AND value IS NOT NULL ORDER BY index LIMIT 1"
+        " FOR UPDATE SKIP LOCKED) RETURNING index, value"
+    )
+    row = await (await connection.execute(query, (holder, wallet))).fetchone()
+    return (row[0], row[1]) if row else None
+
+
+async def give_back(connection: Connection, holder: str) -> None:
+    """Free the account that `holder` has; its value must be read again."""
+    query = "UPDATE nonce SET holder = NULL, value = NULL WHERE holder = %s"
+    await connection.execute(query, (holder,))

@@ -1,0 +1,121 @@
+"""The policy and the address book that the signer says are in force: it is the authority."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from psycopg.rows import class_row
+
+from custody.store.database import Connection
+from policies.statements import Book, Destination
+
+
+@dataclass(frozen=True, slots=True)
+class SignerRow:
+    """The signer as last seen."""
+
+    audit_key: str
+    policy: bytes
+    policy_digest: str
+    book_version: int
+    book_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookRow:
+    """A version of the address book on its way to the signer.
+
+    `changes` is a kura.signer.v1.BookVersion; `refusal` what the signer said against it, "" if not.
+    """
+
+    version: int
+    digest: str
+    statement: bytes
+    changes: bytes
+    applied: bool = False
+    refusal: str = ""
+
+
+async def save(connection: Connection, row: SignerRow) -> None:
+    """Note what a signer said of itself."""
+    query = (
+        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, now()) ON CONFLICT (audit_key) DO UPDATE"
+        " SET policy = excluded.policy, policy_digest = excluded.policy_digest,"
+        " book_version = excluded.book_version, book_digest = excluded.book_digest, seen = now()"
+    )
+    values = (row.audit_key, row.policy, row.policy_digest, row.book_version, row.book_digest)
+    await connection.execute(query, values)
+
+
+async def latest(connection: Connection) -> SignerRow | None:
+    """Return the signer seen last."""
+    query = (
+        "SELECT audit_key, policy, policy_digest, book_version, book_digest FROM signer"
+        " ORDER BY seen DESC LIMIT 1"
+    )
+    async with connection.cursor(row_factory=class_row(SignerRow)) as cursor:
+        await cursor.execute(query)
+        return await cursor.fetchone()
+
+
+async def add_book(connection: Connection, row: BookRow) -> bool:
+    """Keep a version for the signer; False when another one that was not refused has its number."""
+    query = (
+        "INSERT INTO book_version (version, digest, statement, changes) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (version) DO UPDATE SET digest = excluded.digest, refusal = '',"
+        " statement = excluded.statement, changes = excluded.changes"
+        " WHERE book_version.refusal <> ''"
+    )
+    values = (row.version, row.digest, row.statement, row.changes)
+    return (await connection.execute(query, values)).rowcount == 1
+
+
+async def get_book(connection: Connection, version: int) -> BookRow | None:
+    """Return one version."""
+    return await _book(connection, "WHERE version = %s", (version,))
+
+
+async def next_book(connection: Connection) -> BookRow | None:
+    """Return the oldest version that the signer has not taken yet."""
+    where = "WHERE NOT applied AND refusal = '' ORDER BY version LIMIT 1"
+    return await _book(connection, where, ())
+
+
+async def book_refused(connection: Connection, row: BookRow, refusal: str) -> None:
+    """Note what the signer said against a version."""
+    query = "UPDATE book_version SET refusal = %s WHERE version = %s"
+    await connection.execute(query, (refusal, row.version))
+
+
+async def book_applied(connection: Connection, row: BookRow, book: Book) -> None:
+    """Put a version in force in custody's own copy, after the signer did."""
+    await connection.execute(
+        "UPDATE book_version SET applied = true WHERE version = %s", (row.version,)
+    )
+    async with connection.cursor() as cursor:
+        await cursor.executemany(
+            "DELETE FROM book_entry WHERE (network, address, memo) = (%s, %s, %s)",
+            [(entry.network, entry.address, entry.memo) for entry in book.remove],
+        )
+        await cursor.executemany(
+            "INSERT INTO book_entry VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [(entry.network, entry.address, entry.memo, entry.label) for entry in book.add],
+        )
+
+
+async def in_address_book(connection: Connection, network: str, destination: Destination) -> bool:
+    """Tell whether the whole destination stands in the version in force."""
+    query = "SELECT 1 FROM book_entry WHERE (network, address, memo) = (%s, %s, %s)"
+    values = (network, destination.address, destination.memo)
+    return await (await connection.execute(query, values)).fetchone() is not None
+
+
+async def _book(
+    connection: Connection, where: LiteralString, values: Sequence[Any]
+) -> BookRow | None:
+    query: LiteralString = (
+        "SELECT version, digest, statement, changes, applied, refusal FROM book_version " + where
+    )
+    async with connection.cursor(row_factory=class_row(BookRow)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchone()

@@ -1,0 +1,217 @@
+"""Withdrawals, their approvals and their steps. States move by compare-and-swap on the old one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.rows import class_row
+
+from custody.domain.states import Event, State, Waiting, after
+from custody.store.database import Connection, notify
+from policies.codes import Refusal
+from policies.statements import Approval, Intent, Signed
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One withdrawal as stored. Amounts in base units, `expires` in Unix ms."""
+
+    sequence: int
+    digest: str
+    requester: str
+    request_id: str
+    statement: bytes
+    signature: bytes
+    wallet: str
+    network: str
+    asset: str
+    address: str
+    memo: str
+    amount: int
+    expires: int
+    state: str
+    waiting_for: str
+    reserved: int
+    nonce_index: int | None
+    nonce_value: bytes | None
+    unit_price: int
+    transaction: bytes | None
+    transaction_id: str | None
+    fee: int | None
+    refused_by: str
+    refusal_code: str
+    refusal_rule: str
+    refusal_message: str
+    create_time: datetime
+    update_time: datetime
+
+    @property
+    def signed(self) -> Signed:
+        """The intent as its requester signed it."""
+        return Signed(self.statement, self.signature)
+
+
+class StaleStateError(Exception):
+    """Somebody else moved the withdrawal first: read it again."""
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Row))
+_SELECT = f"SELECT {_COLUMNS} FROM withdrawal"
+
+
+async def insert(
+    connection: Connection, digest: str, signed: Signed, intent: Intent, state: State
+) -> bool:
+    """Add a withdrawal; False when (requester, request_id) is taken."""
+    values = {
+        "digest": digest,
+        "requester": intent.requester,
+        "request_id": intent.request_id,
+        "statement": signed.statement,
+        "signature": signed.signature,
+        "wallet": intent.wallet,
+        "network": intent.network,
+        "asset": intent.asset,
+        "address": intent.destination.address,
+        "memo": intent.destination.memo,
+        "amount": intent.amount,
+        "expires": intent.expires,
+        "state": state,
+    }
+    names, marks = ", ".join(values), ", ".join(f"%({name})s" for name in values)
+    query = f"INSERT INTO withdrawal ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    cursor = await connection.execute(query, values)
+    if cursor.rowcount != 1:
+        return False
+    await _record(connection, digest, "CREATED", state, intent.requester)
+    return True
+
+
+async def get(connection: Connection, digest: str, *, lock: bool = False) -> Row | None:
+    """Return one withdrawal, locked until the transaction ends when asked."""
+    rows = await _rows(connection, "WHERE digest = %s" + " FOR UPDATE" * lock, (digest,))
+    return rows[0] if rows else None
+
+
+async def find(connection: Connection, requester: str, request_id: str) -> Row | None:
+    """Return the withdrawal of this request."""
+    where = "WHERE requester = %s AND request_id = %s"
+    rows = await _rows(connection, where, (requester, request_id))
+    return rows[0] if rows else None
+
+
+async def page(connection: Connection, requester: str, before: int, size: int) -> list[Row]:
+    """Return up to `size` withdrawals below sequence `before`, newest first ("": of all)."""
+    where = "WHERE (%s = '' OR requester = %s) AND sequence < %s ORDER BY sequence DESC LIMIT %s"
+    return await _rows(connection, where, (requester, requester, before, size))
+
+
+async def pending_page(connection: Connection, after_sequence: int, size: int) -> list[Row]:
+    """Return up to `size` withdrawals that wait for approvals, oldest first."""
+    where = "WHERE state = %s AND sequence > %s ORDER BY sequence LIMIT %s"
+    return await _rows(connection, where, (State.PENDING_APPROVAL, after_sequence, size))
+
+
+async def due(connection: Connection, state: State, size: int, *, lock: bool = False) -> list[Row]:
+    """Return up to `size` withdrawals in `state` that may be tried now, oldest first."""
+    where = "WHERE state = %s AND retry_at <= now() ORDER BY sequence LIMIT %s"
+    where += " FOR UPDATE SKIP LOCKED" * lock
+    return await _rows(connection, where, (state, size))
+
+
+async def overdue(connection: Connection, now: int, size: int) -> list[Row]:
+    """Return withdrawals that expired before they were signed. `now` in Unix ms."""
+    where = "WHERE state = ANY(%s) AND expires <= %s ORDER BY sequence LIMIT %s FOR UPDATE"
+    states = [State.PENDING_APPROVAL, State.QUEUED]
+    return await _rows(connection, where, (states, now, size))
+
+
+async def move(
+    connection: Connection, row: Row, event: Event, actor: str, **changes: object
+) -> State:
+    """Apply `event` with `changes` of columns; StaleStateError when `row`'s state is past."""
+    state = after(State(row.state), event)
+    values = {"waiting_for": Waiting.NOTHING, **changes, "state": state}
+    sets = ", ".join(f"{name} = %({name})s" for name in values)
+    query = f"UPDATE withdrawal SET {sets}, update_time = now()"
+    query += " WHERE digest = %(_digest)s AND state = %(_old)s"
+    cursor = await connection.execute(
+        query,
+        {**values, "_digest": row.digest, "_old": row.state},
+    )
+    if cursor.rowcount != 1:
+        raise StaleStateError(f"withdrawal {row.digest} is not {row.state} any more")
+    await _record(connection, row.digest, event, state, actor)
+    return state
+
+
+def refusal_columns(by: str, refusal: Refusal) -> dict[str, object]:
+    """Return the columns that keep a refusal."""
+    return {
+        "refused_by": by,
+        "refusal_code": refusal.code,
+        "refusal_rule": refusal.rule,
+        "refusal_message": refusal.message,
+    }
+
+
+async def postpone(
+    connection: Connection, row: Row, waiting: Waiting, seconds: float, message: str = ""
+) -> None:
+    """Note what the withdrawal waits for, and when to try again; its state stays."""
+    query = (
+        "UPDATE withdrawal SET waiting_for = %s, retry_at = now() + %s, refusal_message = %s,"
+        " update_time = now() WHERE digest = %s AND state = %s"
+    )
+    values = (waiting, timedelta(seconds=seconds), message, row.digest, row.state)
+    await connection.execute(query, values)
+
+
+async def insert_approval(
+    connection: Connection, digest: str, signed: Signed, approval: Approval
+) -> None:
+    """Keep a decision; the same bytes again change nothing."""
+    query = (
+        "INSERT INTO approval (withdrawal, digest, approver, decision, policy, expires, statement,"
+        " signature) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+    )
+    await connection.execute(
+        query,
+        (
+            approval.intent,
+            digest,
+            approval.approver,
+            approval.decision,
+            approval.policy,
+            approval.expires,
+            signed.statement,
+            signed.signature,
+        ),
+    )
+
+
+async def approvals(
+    connection: Connection, digest: str, *, policy: str = "", now: int = 0
+) -> list[Signed]:
+    """Return the decisions on one withdrawal, oldest first; those under `policy` valid at `now`."""
+    query = (
+        "SELECT statement, signature FROM approval WHERE withdrawal = %s"
+        " AND (%s = '' OR policy = %s) AND expires > %s ORDER BY sequence"
+    )
+    cursor = await connection.execute(query, (digest, policy, policy, now))
+    return [Signed(*row) for row in await cursor.fetchall()]
+
+
+async def _rows(connection: Connection, where: str, values: Sequence[Any]) -> list[Row]:
+    async with connection.cursor(row_factory=class_row(Row)) as cursor:
+        await cursor.execute(f"{_SELECT} {where}", values)
+        return await cursor.fetchall()
+
+
+async def _record(
+    connection: Connection, digest: str, event: str, state: State, actor: str
+) -> None:
+    query = "INSERT INTO event (withdrawal, event, state, actor) VALUES (%s, %s, %s, %s)"
+    await connection.execute(query, (digest, event, state, actor))
+    await notify(connection)

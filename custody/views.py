@@ -1,0 +1,98 @@
+"""What the API shows of rows: pure functions from store to wire."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from custody.store.balances import Balance
+from custody.store.withdrawals import Row
+from kura.custody.v1 import custody_pb2 as wire
+from policies.approvals import open_approvals
+from policies.codes import Code, Refusal
+from policies.evaluate import find_rule, find_tier, seats_missing
+from policies.policy import Policy, Wallet
+from policies.statements import Intent, Signed, decode
+
+
+def withdrawal(row: Row, approvals: Sequence[Signed], missing: Sequence[str]) -> wire.Withdrawal:
+    """Return a withdrawal as the API shows it."""
+    return wire.Withdrawal(
+        name=f"withdrawals/{row.digest}",
+        requester=row.requester,
+        request_id=row.request_id,
+        wallet=f"wallets/{row.wallet}",
+        network=row.network,
+        asset=row.asset,
+        destination=wire.Destination(address=row.address, memo=row.memo),
+        amount=str(row.amount),
+        state=f"WITHDRAWAL_STATE_{row.state}",
+        waiting_for=row.waiting_for or ("APPROVALS" if missing else ""),
+        create_time=_timestamp(row.create_time),
+        update_time=_timestamp(row.update_time),
+        expire_time=_timestamp(datetime.fromtimestamp(row.expires / 1000, UTC)),
+        transaction_id=row.transaction_id or "",
+        fee="" if row.fee is None else str(row.fee),
+        intent=_signed(row.signed),
+        approvals=[_signed(item) for item in approvals],
+        approvals_missing=missing,
+        refusal=_refusal(row),
+    )
+
+
+def seats_still_missing(
+    policy: Policy, row: Row, approvals: Sequence[Signed], *, listed: bool, now: int
+) -> list[str]:
+    """Return what the policy still asks for, for example "1 of risk"."""
+    intent = decode(Intent, row.statement)
+    rule = find_rule(policy, intent, in_address_book=listed)
+    tier = find_tier(rule, intent.amount) if rule else None
+    opened = open_approvals(policy, row.digest, approvals, now)
+    if tier is None or isinstance(opened, Refusal):
+        return []
+    return [str(seats) for seats in seats_missing(policy, tier, opened)]
+
+
+def wallet(policy: Policy, item: Wallet) -> wire.Wallet:
+    """Return a wallet as the policy names it."""
+    return wire.Wallet(
+        name=f"wallets/{item.name}",
+        tier=item.tier,
+        network=policy.assets[item.asset].network,
+        asset=item.asset,
+        address=item.address,
+        signer=item.signer,
+    )
+
+
+def balance(item: Balance) -> wire.Balance:
+    """Return a wallet's books."""
+    return wire.Balance(
+        wallet=f"wallets/{item.wallet}",
+        asset=item.asset,
+        total=str(item.total),
+        in_use=str(item.in_use),
+        available=str(item.total - item.in_use),
+    )
+
+
+def _refusal(row: Row) -> wire.Refusal | None:
+    if not row.refusal_code:
+        return None
+    return wire.Refusal(
+        by=row.refused_by,
+        code=row.refusal_code,
+        rule=row.refusal_rule,
+        message=row.refusal_message,
+        next=Code(row.refusal_code).next,
+    )
+
+
+def _signed(signed: Signed) -> wire.SignedStatement:
+    return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+
+
+def _timestamp(time: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp

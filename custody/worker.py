@@ -1,0 +1,83 @@
+"""The worker: serves the relay and moves withdrawals on, one step at a time, from what is stored.
+
+Each step reads its work from the database, so that after a crash the next one goes on where it was.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+
+from custody.domain.states import ImpossibleTransitionError
+from custody.flows import broadcast, housekeeping, nonce_pool, sign
+from custody.flows.parts import WorkerParts
+from custody.store.withdrawals import StaleStateError
+
+PAUSE_SECONDS = 0.4
+FAULT_SECONDS = 2.0
+log = structlog.get_logger()
+
+Step = Callable[[WorkerParts], Awaitable[bool]]
+
+# Each line runs on its own: a slow node does not hold up the signer.
+LINES: dict[str, tuple[Step, ...]] = {
+    "sign": (sign.claim, sign.ask),
+    "broadcast": (broadcast.start, broadcast.send),
+    "confirm": (broadcast.confirm,),
+    "signer": (housekeeping.read_status, housekeeping.apply_book),
+    "books": (housekeeping.book_inflows, nonce_pool.keep_pool, housekeeping.expire),
+}
+
+
+async def work(parts: WorkerParts) -> None:
+    """Run every line until cancelled."""
+    wakes = {name: asyncio.Event() for name in LINES}
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_listen(parts, list(wakes.values())))
+        for name, steps in LINES.items():
+            group.create_task(_run(parts, name, steps, wakes[name]))
+
+
+async def _run(parts: WorkerParts, name: str, steps: tuple[Step, ...], wake: asyncio.Event) -> None:
+    while True:
+        wake.clear()
+        moved = False
+        for step in steps:
+            moved |= await _try(parts, name, step)
+        if not moved:
+            await _pause(wake, PAUSE_SECONDS)
+
+
+async def _try(parts: WorkerParts, name: str, step: Step) -> bool:
+    try:
+        return await step(parts)
+    except (StaleStateError, ImpossibleTransitionError) as error:
+        log.info("moved by somebody else", line=name, reason=str(error))
+    except (OperationalError, PoolTimeout) as error:
+        log.warning("database not reached", line=name, reason=str(error), next="trying again")
+        await asyncio.sleep(FAULT_SECONDS)
+    except Exception:
+        log.exception("fault", line=name, step=step.__name__, next="trying again")
+        await asyncio.sleep(FAULT_SECONDS)
+    return False
+
+
+async def _listen(parts: WorkerParts, wakes: list[asyncio.Event]) -> None:
+    while True:
+        try:
+            async for _ in parts.database.changes():
+                for wake in wakes:
+                    wake.set()
+        except OperationalError as error:
+            log.warning("database not reached", line="listen", reason=str(error))
+            await asyncio.sleep(FAULT_SECONDS)
+
+
+async def _pause(wake: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,82 @@
+"""What an operator does on the isolated host besides `serve`, which loads none of this."""
+
+import argparse
+import hmac
+import sys
+import time
+
+from kura.signer.v1 import signer_pb2 as wire
+from policies import fields
+from policies.changes import refuse_unsigned_policy
+from policies.fields import key_text
+from policies.policy_file import parse_policy
+from policies.signature_file import parse_signatures
+from signer import frames
+from signer.chains.solana_address import encode_address
+from signer.guard import AUDIT_LABEL
+from signer.hsm import Token
+from signer.journal import Journal
+from signer.pin import read_pin
+from signer.settings import Settings
+from signer.token_init import init_token
+
+DIGEST_PROMPT = "Type the policy's digest as its officers told you: "
+
+
+class UsageError(ValueError):
+    """The operator asked for something that cannot be done; the message says what to do."""
+
+
+def init(settings: Settings, options: argparse.Namespace) -> None:
+    so_pin = read_pin(options.so_pin_file, "SO PIN: ")
+    pin = read_pin(settings.pin_file)
+    init_token(settings.module, settings.token, so_pin, pin)
+    token = Token.open(settings.module, settings.token, pin)
+    key = token.generate(AUDIT_LABEL)
+    token.close()
+    journal = Journal.create(settings.journal)
+    print(f"audit key  {key_text(key)}")
+    print(f"journal    {journal.name}")
+    journal.close()
+
+
+def keygen(settings: Settings, options: argparse.Namespace) -> None:
+    fields.name(options.wallet)
+    if options.wallet == AUDIT_LABEL:
+        raise UsageError(f"{AUDIT_LABEL} is the name of the signer's own key")
+    token = Token.open(settings.module, settings.token, read_pin(settings.pin_file))
+    key = token.generate(options.wallet)
+    token.close()
+    print(f"wallet     {options.wallet}")
+    print(f"key        {key_text(key)}")
+    print(f"address    {encode_address(key)} (Solana)")
+
+
+def install(settings: Settings, options: argparse.Namespace) -> None:
+    file = options.file.read_bytes()
+    policy = parse_policy(file)
+    if policy.previous:
+        raise UsageError("this policy follows another one; genesis takes one without previous")
+    changes = parse_signatures(options.signatures.read_bytes())
+    refusal = refuse_unsigned_policy(policy, changes, time.time_ns() // 1_000_000)
+    if refusal:
+        raise UsageError(f"{refusal.code}: {refusal.message}; next: {refusal.code.next}")
+    print(DIGEST_PROMPT, end="", flush=True)
+    if not hmac.compare_digest(sys.stdin.readline().strip(), policy.digest):
+        raise UsageError("the digest typed is not this file's: compare the file with the officers")
+    journal = Journal(settings.journal)
+    journal.install_policy(policy.version, file)
+    journal.close()
+    print(f"policy {policy.version} is in force: {policy.digest}")
+
+
+def status(settings: Settings, _: argparse.Namespace) -> None:
+    request = wire.Request(id=1, jobs=[wire.Job(status=wire.Status())])
+    report = frames.call(settings.socket, request).results[0].status
+    print(f"audit key     {report.audit_key}")
+    print(f"journal       {report.journal}")
+    digest = parse_policy(report.policy).digest if report.policy else "none: signer policy install"
+    print(f"policy        {digest}")
+    print(f"address book  version {report.book_version} {report.book_digest}")
+    for key in report.keys:
+        print(f"wallet        {key.wallet} {key.key}")
