@@ -15,6 +15,7 @@ from custody.retrying import retrying
 from custody.tls import CHANNEL_OPTIONS, TlsFiles
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
+from policies.advice import NEXT
 from policies.codes import Refusal
 from policies.statements import Signed
 
@@ -22,10 +23,10 @@ PAGE_SIZE = 200
 
 
 class CustodyRefused(Exception):  # noqa: N818 - a no is an answer, not an error
-    """Custody said no. Match on `refusal.code`; `refusal.code.next` says what to do."""
+    """Custody said no. Match on `refusal.code`; policies.advice says what to do."""
 
     def __init__(self, refusal: Refusal) -> None:
-        super().__init__(f"{refusal.code}: {refusal.message}; next: {refusal.code.next}")
+        super().__init__(f"{refusal.code}: {refusal.message}; next: {NEXT[refusal.code]}")
         self.refusal = refusal
 
 
@@ -77,13 +78,13 @@ class CustodyCalls:
         """Yield withdrawals, newest first; a requester sees its own."""
         return self._pages("ListWithdrawals", wire.ListWithdrawalsRequest, "withdrawals")
 
-    def submit_cancel(self, name: str, cancel: Signed) -> wire.Withdrawal:
+    def send_cancel(self, name: str, cancel: Signed) -> wire.Withdrawal:
         """Hand over a signed cancel of `withdrawals/{digest}`."""
         request = wire.CancelWithdrawalRequest(name=name, cancel=_statement(cancel))
         response: wire.CancelWithdrawalResponse = self._call("CancelWithdrawal", request)
         return response.withdrawal
 
-    def submit_approval(self, name: str, approval: Signed) -> wire.Withdrawal:
+    def send_approval(self, name: str, approval: Signed) -> wire.Withdrawal:
         """Hand over an officer's signed decision on `withdrawals/{digest}`."""
         request = wire.CreateApprovalRequest(parent=name, approval=_statement(approval))
         response: wire.CreateApprovalResponse = self._call("CreateApproval", request)

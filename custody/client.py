@@ -168,7 +168,7 @@ class CustodyClient(CustodyCalls):
         """Take back `withdrawals/{digest}`; refused with TOO_LATE once it is being signed."""
         key = self._signing_key()
         cancel = Cancel(key=key.public, intent=name.removeprefix(NAME))
-        return self.submit_cancel(name, key.sign(cancel))
+        return self.send_cancel(name, key.sign(cancel))
 
     def wait(
         self,

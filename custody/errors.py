@@ -12,6 +12,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from policies.advice import NEXT
 from policies.codes import Code, Refusal
 
 DOMAIN = "kura"
@@ -56,7 +57,7 @@ class ReusedRefusal(Refusal):
 async def abort(context: grpc.aio.ServicerContext, refusal: Refusal) -> NoReturn:
     """End the call with the status, words and details of a refusal."""
     code = _STATUS.get(refusal.code, grpc.StatusCode.FAILED_PRECONDITION)
-    words = f"{refusal.code}: {refusal.message}; next: {refusal.code.next}"
+    words = f"{refusal.code}: {refusal.message}; next: {NEXT[refusal.code]}"
     status = status_pb2.Status(code=code.value[0], message=words, details=_details(refusal))
     metadata = ((DETAILS_KEY, status.SerializeToString()),)
     await context.abort(code, words, metadata)
@@ -85,7 +86,7 @@ def _details(refusal: Refusal) -> list[any_pb2.Any]:
         "by": "custody",
         "message": refusal.message,
         "rule": refusal.rule,
-        "next": refusal.code.next,
+        "next": NEXT[refusal.code],
     }
     if isinstance(refusal, ReusedRefusal):
         metadata["name"] = refusal.name

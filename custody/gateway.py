@@ -28,7 +28,7 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
 
     def __init__(self) -> None:
         self._ids = itertools.count(1)
-        self._outgoing: asyncio.Queue[gateway_pb2.ConnectResponse] | None = None
+        self._outgoing: asyncio.Queue[gateway_pb2.ConnectResponse | None] | None = None
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
 
     async def Connect(  # noqa: N802 - gRPC's name
@@ -37,24 +37,30 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
         context: grpc.aio.ServicerContext,
     ) -> AsyncIterator[gateway_pb2.ConnectResponse]:
         """Serve one relay; a newer stream takes over from an older one."""
-        outgoing: asyncio.Queue[gateway_pb2.ConnectResponse] = asyncio.Queue()
+        outgoing: asyncio.Queue[gateway_pb2.ConnectResponse | None] = asyncio.Queue()
         self._outgoing = outgoing
         log.info("relay connected", peer=context.peer())
         reader = asyncio.create_task(self._read(request_iterator))
         try:
-            while not reader.done():
+            while True:
                 get = asyncio.create_task(outgoing.get())
                 await asyncio.wait({get, reader}, return_when=asyncio.FIRST_COMPLETED)
-                if get.done():
-                    yield get.result()
-                else:
+                message = get.result() if get.done() else None
+                if message is None:
                     get.cancel()
+                    break
+                yield message
         finally:
             reader.cancel()
             if self._outgoing is outgoing:
                 self._outgoing = None
                 self._fail_all("the relay disconnected")
             log.info("relay disconnected", peer=context.peer())
+
+    def close(self) -> None:
+        """End the relay's stream, so that the server can stop."""
+        if self._outgoing:
+            self._outgoing.put_nowait(None)
 
     async def ask(self, jobs: Sequence[wire.Job]) -> list[wire.Result]:
         """Return the signer's results, one per job in order; SignerUnreachableError otherwise."""

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from custody.store.balances import Balance
 from custody.store.withdrawals import Row
 from kura.custody.v1 import custody_pb2 as wire
+from policies.advice import NEXT
 from policies.approvals import open_approvals
 from policies.codes import Code, Refusal
 from policies.evaluate import find_rule, find_tier, seats_missing
@@ -84,7 +85,7 @@ def _refusal(row: Row) -> wire.Refusal | None:
         code=row.refusal_code,
         rule=row.refusal_rule,
         message=row.refusal_message,
-        next=Code(row.refusal_code).next,
+        next=NEXT[Code(row.refusal_code)],
     )
 
 

@@ -1,4 +1,4 @@
-"""Refusals: the stable codes, whether each is final or worth waiting for, and what to do next.
+"""Refusals: the stable codes, and whether each is final or worth waiting for.
 
 A refusal is a value that custody and signer return; a fault is an exception. `Code` is the whole
 list: a code that is not here cannot be sent.
@@ -56,11 +56,6 @@ class Code(StrEnum):
         """True when asking again later can succeed; False when the answer is final."""
         return self in _WAITS
 
-    @property
-    def next(self) -> str:
-        """What the person who reads it can do."""
-        return _NEXT[self]
-
 
 _WAITS = frozenset(
     {
@@ -73,50 +68,6 @@ _WAITS = frozenset(
         Code.DATABASE_UNREACHABLE,
     }
 )
-
-_SHOW_POLICY = "custody policy explain shows what is allowed"
-
-_NEXT: dict[Code, str] = {
-    Code.JOB_MALFORMED: "custody and signer differ in version: compare both with --version",
-    Code.INTENT_MALFORMED: "correct the field named here and send a new request_id",
-    Code.INTENT_EXPIRED: "create it again under a new request_id: custody withdrawal create",
-    Code.INTENT_EARLY: "set the clock of the host that made the intent",
-    Code.SIGNATURE_INVALID: "sign the exact bytes you send with the key that the policy names",
-    Code.REQUESTER_UNKNOWN: "ask the officers to name this requester and key in the policy",
-    Code.REQUEST_ID_REUSED: "use a new request_id: one id pays once, for ever",
-    Code.WALLET_UNKNOWN: "custody wallet list shows the wallets",
-    Code.WALLET_NOT_HELD: "connect the signer that the policy names for this wallet",
-    Code.NETWORK_MISMATCH: "custody wallet list shows each wallet's network",
-    Code.ASSET_MISMATCH: "custody wallet list shows each wallet's asset",
-    Code.DESTINATION_INVALID: "check the whole address with its owner",
-    Code.DESTINATION_NOT_ALLOWED: "an address is added by quorum: custody book sign",
-    Code.AMOUNT_TOO_SMALL: "send at least the chain's minimum for a new account",
-    Code.CAP_EXCEEDED: "ask for less; " + _SHOW_POLICY,
-    Code.NO_RULE: _SHOW_POLICY,
-    Code.TIERS_EXCEEDED: "ask for less; " + _SHOW_POLICY,
-    Code.APPROVAL_INVALID: "find out who sent it; officers approve with custody approval approve",
-    Code.APPROVAL_REJECTED: "talk to the officer who rejected it; a new request needs a new id",
-    Code.APPROVALS_MISSING: "officers approve with custody approval approve",
-    Code.APPROVALS_STALE: "the policy or the time moved on: approve again",
-    Code.FEE_EXCEEDED: "lower the fee in the worker's settings, or raise maximum_fee by quorum",
-    Code.CHAIN_PARAMETERS_INVALID: "check the worker's settings for this chain",
-    Code.NONCE_USED: "nothing: the worker asks again with another nonce",
-    Code.NONCE_OPENS_EXCEEDED: "find out why the account never opens; take another index",
-    Code.POLICY_MISSING: "install a policy: signer policy install FILE",
-    Code.BOOK_MALFORMED: "correct the line named here: custody book check FILE",
-    Code.BOOK_OUT_OF_ORDER: "make the version that follows the one in force: custody policy show",
-    Code.QUORUM_MISSING: "collect the missing signatures: custody book sign",
-    Code.SIGNED_DIFFERENTLY: "stop: the signer built something else than was asked; call security",
-    Code.TRANSACTION_FAILED: "read the chain's error; a new request needs a new id",
-    Code.ROLE_DENIED: "use a certificate of a role that may do this",
-    Code.NOT_FOUND: "check the name: custody withdrawal list",
-    Code.ARGUMENT_INVALID: "correct the field named here",
-    Code.TOO_LATE: "wait for its end: custody withdrawal show",
-    Code.SIGNER_UNSEEN: "start worker, relay and signer, then ask again",
-    Code.NODE_UNREACHABLE: "ask again; the operator checks the chain node",
-    Code.DATABASE_UNREACHABLE: "ask again; the operator checks PostgreSQL",
-    Code.FAULT: "tell the operator the time and the name of what you asked for",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ scripts' digits, so numbers go through one pattern.
 
 import re
 from collections.abc import Callable
+from typing import Annotated
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 
@@ -105,3 +106,21 @@ def raw_key(key_text: str) -> bytes:
 def key_text(raw: bytes) -> str:
     """Return `ed25519:<64 hex>` of 32 raw bytes."""
     return f"ed25519:{raw.hex()}"
+
+
+# What a field of a statement is: its Python type, and the parser that makes it.
+Key = Annotated[str, key]
+Name = Annotated[str, name]
+RequestId = Annotated[str, request_id]
+Network = Annotated[str, network]
+Asset = Annotated[str, asset]
+Address = Annotated[str, address]
+Memo = Annotated[str, memo]
+Label = Annotated[str, label]
+Decision = Annotated[str, decision]
+Subject = Annotated[str, subject]
+Digest = Annotated[str, digest]
+DigestOrNone = Annotated[str, digest_or_none]
+Amount = Annotated[int, amount]
+Time = Annotated[int, time]
+Version = Annotated[int, version]

@@ -5,7 +5,8 @@ Knows the part of TOML that policy files use: one header or one key a line.
 
 import re
 
-Path = tuple[str | int, ...]
+from policies.reader import Path
+
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
 
@@ -25,8 +26,9 @@ def line_numbers(text: str) -> dict[Path, int]:
     return lines
 
 
-def line_of(lines: dict[Path, int], path: Path) -> int:
-    """Return the line of `path`, or of the nearest table that holds it."""
+def line_of(text: str, path: Path) -> int:
+    """Return the line of `path` in the file `text`, or of the nearest table that holds it."""
+    lines = line_numbers(text)
     while path not in lines:
         path = path[:-1]
     return lines[path]

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from policies.approvals import APPROVALS_MAX
-from policies.lines import Path
 from policies.policy import Policy, Rule
 from policies.quorum import Seats, missing
-from policies.reader import EntryError
+from policies.reader import EntryError, Path
 
 
 def check(policy: Policy, rules: tuple[Rule, ...]) -> Policy:

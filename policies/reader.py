@@ -5,9 +5,8 @@ import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from policies.lines import Path, line_numbers, line_of
-
 T = TypeVar("T")
+Path = tuple[str | int, ...]
 _AT_LINE = re.compile(r"\(at line ([0-9]+), column [0-9]+\)$")
 
 
@@ -42,7 +41,10 @@ def read_toml(text: str, read: "Callable[[Table], T]") -> T:
         result = read(root)
         root.done()
     except EntryError as error:
-        raise FileError(line_of(line_numbers(text), error.path), error.path, str(error)) from error
+        # Loaded only for an error's words, so that a serving signer carries none of it.
+        from policies.lines import line_of  # noqa: PLC0415
+
+        raise FileError(line_of(text, error.path), error.path, str(error)) from error
     return result
 
 

@@ -6,23 +6,39 @@ bytes received, act only on what they decode to, store and forward them unchange
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from functools import cache, partial
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from policies import canonical
-from policies import fields as parse
+from policies.fields import (
+    Address,
+    Amount,
+    Asset,
+    Decision,
+    Digest,
+    DigestOrNone,
+    Key,
+    Label,
+    Memo,
+    Name,
+    Network,
+    RequestId,
+    Subject,
+    Time,
+    Version,
+    raw_key,
+)
 
 STATEMENT_BYTES_MAX = 64 * 1024
 BOOK_BYTES_MAX = 900 * 1024
 BOOK_ENTRIES_MAX = 10_000
 FIELD_SHOWN_MAX = 64
 INTENT_LIFE_MAX_MS = 7 * 24 * 3600 * 1000
-
-Parser = Callable[[object], Any]
 
 
 class StatementError(ValueError):
@@ -50,10 +66,8 @@ class Signed:
 class Destination:
     """Where money goes: the chain's own text form, and a memo or tag ("" for none)."""
 
-    FIELDS: ClassVar[Mapping[str, Parser]] = {"address": parse.address, "memo": parse.memo}
-
-    address: str
-    memo: str
+    address: Address
+    memo: Memo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,29 +75,16 @@ class Intent:
     """A withdrawal as its requester asks for it. Amount in base units, times in Unix ms."""
 
     KIND: ClassVar = "kura.intent.v1"
-    FIELDS: ClassVar[Mapping[str, Parser]] = {
-        "key": parse.key,
-        "requester": parse.name,
-        "request_id": parse.request_id,
-        "wallet": parse.name,
-        "network": parse.network,
-        "asset": parse.asset,
-        "destination": lambda value: _parse(Destination, value, "destination."),
-        "amount": parse.amount,
-        "created": parse.time,
-        "expires": parse.time,
-    }
-
-    key: str
-    requester: str
-    request_id: str
-    wallet: str
-    network: str
-    asset: str
+    key: Key
+    requester: Name
+    request_id: RequestId
+    wallet: Name
+    network: Network
+    asset: Asset
     destination: Destination
-    amount: int
-    created: int
-    expires: int
+    amount: Amount
+    created: Time
+    expires: Time
 
     def __post_init__(self) -> None:
         """Refuse a life that is empty or longer than 7 days."""
@@ -98,21 +99,12 @@ class Approval:
     """One approver's decision on one intent, under one policy version, until `expires`."""
 
     KIND: ClassVar = "kura.approval.v1"
-    FIELDS: ClassVar[Mapping[str, Parser]] = {
-        "key": parse.key,
-        "decision": parse.decision,
-        "intent": parse.digest,
-        "approver": parse.name,
-        "policy": parse.digest,
-        "expires": parse.time,
-    }
-
-    key: str
-    decision: str
-    intent: str
-    approver: str
-    policy: str
-    expires: int
+    key: Key
+    decision: Decision
+    intent: Digest
+    approver: Name
+    policy: Digest
+    expires: Time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +112,8 @@ class Cancel:
     """The requester takes its intent back."""
 
     KIND: ClassVar = "kura.cancel.v1"
-    FIELDS: ClassVar[Mapping[str, Parser]] = {"key": parse.key, "intent": parse.digest}
-
-    key: str
-    intent: str
+    key: Key
+    intent: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,38 +121,22 @@ class Change:
     """One person's signature under a new policy version or address-book version."""
 
     KIND: ClassVar = "kura.change.v1"
-    FIELDS: ClassVar[Mapping[str, Parser]] = {
-        "key": parse.key,
-        "person": parse.name,
-        "subject": parse.subject,
-        "digest": parse.digest,
-        "previous": parse.digest_or_none,
-        "expires": parse.time,
-    }
-
-    key: str
-    person: str
-    subject: str
-    digest: str
-    previous: str
-    expires: int
+    key: Key
+    person: Name
+    subject: Subject
+    digest: Digest
+    previous: DigestOrNone
+    expires: Time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookEntry:
     """An allowlisted destination. Address and memo are compared whole."""
 
-    FIELDS: ClassVar[Mapping[str, Parser]] = {
-        "network": parse.network,
-        "address": parse.address,
-        "memo": parse.memo,
-        "label": parse.label,
-    }
-
-    network: str
-    address: str
-    memo: str
-    label: str
+    network: Network
+    address: Address
+    memo: Memo
+    label: Label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,15 +144,8 @@ class Book:
     """One version of the address book: what it adds and removes. Its quorum signs changes."""
 
     KIND: ClassVar = "kura.book.v1"
-    FIELDS: ClassVar[Mapping[str, Parser]] = {
-        "version": parse.version,
-        "previous": parse.digest_or_none,
-        "add": lambda value: _parse_list(BookEntry, value, "add"),
-        "remove": lambda value: _parse_list(BookEntry, value, "remove"),
-    }
-
-    version: int
-    previous: str
+    version: Version
+    previous: DigestOrNone
     add: tuple[BookEntry, ...]
     remove: tuple[BookEntry, ...]
 
@@ -218,7 +185,7 @@ def digest(data: bytes) -> str:
 def verify(key: str, signed: Signed) -> bool:
     """Tell whether `signed` carries `key`'s Ed25519 signature (RFC 8032, by libsodium)."""
     try:
-        VerifyKey(parse.raw_key(key)).verify(signed.statement, signed.signature)
+        VerifyKey(raw_key(key)).verify(signed.statement, signed.signature)
     except (BadSignatureError, ValueError, TypeError):
         return False
     return True
@@ -227,19 +194,34 @@ def verify(key: str, signed: Signed) -> bool:
 def _parse(kind: type[R], value: object, path: str) -> R:
     if not isinstance(value, dict):
         raise StatementError(path.rstrip("."), "must be an object")
-    for missing in sorted(kind.FIELDS.keys() - value.keys()):
+    parsers = _parsers(kind)  # type: ignore[arg-type] # mypy: "a class is not Hashable"
+    for missing in sorted(parsers.keys() - value.keys()):
         raise StatementError(path + missing, "is required")
-    for unknown in sorted(value.keys() - kind.FIELDS.keys()):
+    for unknown in sorted(value.keys() - parsers.keys()):
         raise StatementError(path + unknown, "is not a field of this kind")
-    parsed: dict[str, Any] = {}
-    for name, parser in kind.FIELDS.items():
-        try:
-            parsed[name] = parser(value[name])
-        except StatementError:
-            raise
-        except ValueError as error:
-            raise StatementError(path + name, str(error)) from error
-    return kind(**parsed)
+    return kind(**{name: parse(value[name], path + name) for name, parse in parsers.items()})
+
+
+@cache
+def _parsers(kind: type[Any]) -> dict[str, Callable[[object, str], Any]]:
+    """Return the parser of each field, which takes its value and its path."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: _parser(hints[field.name]) for field in fields(kind)}
+
+
+def _parser(hint: Any) -> Callable[[object, str], Any]:
+    if get_origin(hint) is tuple:
+        return partial(_parse_list, get_args(hint)[0])
+    if get_origin(hint) is Annotated:
+        return partial(_parse_text, get_args(hint)[1])
+    return lambda value, path: _parse(hint, value, path + ".")
+
+
+def _parse_text(parse: Callable[[object], Any], value: object, path: str) -> Any:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise StatementError(path, str(error)) from error
 
 
 def _parse_list(kind: type[R], value: object, path: str) -> tuple[R, ...]:

@@ -51,17 +51,6 @@ def write_frame(connection: socket.socket, frame: bytes) -> None:
     connection.sendall(_LENGTH.pack(len(frame)) + frame)
 
 
-def call(path: Path, request: wire.Request) -> wire.Reply:
-    """Ask the signer at `path` one thing: for the commands on its own host."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(str(path))
-        write_frame(connection, request.SerializeToString())
-        frame = read_frame(connection)
-        if frame is None:
-            raise FrameError("the signer closed the connection: is this user its relay's?")
-        return wire.Reply.FromString(frame)
-
-
 def serve(path: Path, peer_uid: int, answer: Answer) -> None:
     """Answer frames at `path` for ever; one job at a time, whatever the number of connections.
 

@@ -15,8 +15,8 @@ from policies.fields import key_text
 from policies.policy import Policy, Wallet
 from policies.policy_file import parse_policy
 from policies.statements import Intent, Signed, digest, verify
-from signer.build import build_nonce_open, build_transfer, refuse_destination
 from signer.chains import solana, solana_address
+from signer.chains.solana_jobs import build_nonce_open, build_transfer, refuse_destination
 from signer.hsm import Token
 from signer.journal import Journal, NonceUsed, Reservation
 
@@ -137,8 +137,7 @@ class Guard:
         message = build_nonce_open(wallet, job)
         if isinstance(message, Refusal):
             return message
-        attempts = self._journal.count_nonce_open(wallet.name, job.index, job.blockhash)
-        if attempts > NONCE_OPENS_MAX:
+        if not self._journal.open_nonce(wallet.name, job.index, message, NONCE_OPENS_MAX):
             words = f"nonce {job.index} of {wallet.name} was tried {NONCE_OPENS_MAX} times"
             return Refusal(Code.NONCE_OPENS_EXCEEDED, words)
         return _transaction(message, self._sign(wallet, message), repeated=False)

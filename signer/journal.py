@@ -171,7 +171,8 @@ class Journal:
         with self._transaction():
             query = "SELECT message FROM nonce_open WHERE (wallet, nonce_index) = (?, ?)"
             tried = {row[0] for row in self._db.execute(query, (wallet, index))}
-            if message not in tried and len(tried) >= most: return False
+            if message not in tried and len(tried) >= most:
+                return False
             values = (wallet, index, message)
             self._db.execute("INSERT OR IGNORE INTO nonce_open VALUES (?, ?, ?)", values)
         return True

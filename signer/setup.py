@@ -2,11 +2,14 @@
 
 import argparse
 import hmac
+import socket
 import sys
 import time
+from pathlib import Path
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies import fields
+from policies.advice import NEXT
 from policies.changes import refuse_unsigned_policy
 from policies.fields import key_text
 from policies.policy_file import parse_policy
@@ -60,7 +63,7 @@ def install(settings: Settings, options: argparse.Namespace) -> None:
     changes = parse_signatures(options.signatures.read_bytes())
     refusal = refuse_unsigned_policy(policy, changes, time.time_ns() // 1_000_000)
     if refusal:
-        raise UsageError(f"{refusal.code}: {refusal.message}; next: {refusal.code.next}")
+        raise UsageError(f"{refusal.code}: {refusal.message}; next: {NEXT[refusal.code]}")
     print(DIGEST_PROMPT, end="", flush=True)
     if not hmac.compare_digest(sys.stdin.readline().strip(), policy.digest):
         raise UsageError("the digest typed is not this file's: compare the file with the officers")
@@ -72,7 +75,7 @@ def install(settings: Settings, options: argparse.Namespace) -> None:
 
 def status(settings: Settings, _: argparse.Namespace) -> None:
     request = wire.Request(id=1, jobs=[wire.Job(status=wire.Status())])
-    report = frames.call(settings.socket, request).results[0].status
+    report = _call(settings.socket, request).results[0].status
     print(f"audit key     {report.audit_key}")
     print(f"journal       {report.journal}")
     digest = parse_policy(report.policy).digest if report.policy else "none: signer policy install"
@@ -80,3 +83,13 @@ def status(settings: Settings, _: argparse.Namespace) -> None:
     print(f"address book  version {report.book_version} {report.book_digest}")
     for key in report.keys:
         print(f"wallet        {key.wallet} {key.key}")
+
+
+def _call(path: Path, request: wire.Request) -> wire.Reply:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(path))
+        frames.write_frame(connection, request.SerializeToString())
+        frame = frames.read_frame(connection)
+        if frame is None:
+            raise frames.FrameError("the signer closed the connection: is this user its relay's?")
+        return wire.Reply.FromString(frame)

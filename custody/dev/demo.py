@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from custody.calls import CustodyRefused, CustodyUnreachableError
 from custody.dev.demo_refusals import refused_by_custody, refused_by_signer
 from custody.dev.layout import WALLET
 from custody.dev.processes import ProcessError, seen
@@ -40,7 +41,13 @@ def main() -> int:
         print("\n3. Refused, and by whom.")
         refused_by_custody(stage)
         refused_by_signer(stage)
-    except (IsolationError, ProcessError, TimeoutError) as error:
+    except (
+        CustodyRefused,
+        CustodyUnreachableError,
+        IsolationError,
+        ProcessError,
+        TimeoutError,
+    ) as error:
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1
     finally:
@@ -69,7 +76,7 @@ def _pay(stage: Stage) -> None:
     system, (first, second) = stage.system, stage.system.customers
     pool = parse_policy(system.layout.policy.read_bytes()).wallets[WALLET].nonce_pool
     dsn = system.layout.postgres.dsn
-    stage.until("the nonce accounts", lambda: ready_nonces(dsn) == pool or None)
+    stage.system.until("the nonce accounts", lambda: ready_nonces(dsn) == pool or None)
     addresses = [system.wallet_address, first, second]
     before = [system.balance(address) for address in addresses]
     with system.client("exchange") as custody:
@@ -79,7 +86,6 @@ def _pay(stage: Stage) -> None:
         print(f"\n   It asks for {_sol(LARGE)}: two officers of different groups must agree.")
         name = stage.create(custody, "order-1002", second, LARGE).name
         for officer in ("alice", "carol"):
-            stage.command(officer, "approval", "show", name)
             stage.command(officer, "approval", "approve", name, "--yes")
         _show_paid(stage, custody.wait(name), ["alice", "carol"])
     fees = int(small.fee) + int(stage.report["withdrawals"][1].pop("fee"))

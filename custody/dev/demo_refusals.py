@@ -16,6 +16,7 @@ from custody.client import CustodyRefused
 from custody.dev.stage import Stage
 from custody.keys import load_key
 from kura.custody.v1 import custody_pb2 as wire
+from policies.advice import NEXT
 from policies.statements import Approval, Signed, digest, encode
 
 UNCHECKED = Path(__file__).parents[2] / "tests" / "attacks" / "unchecked_custody.py"
@@ -40,59 +41,52 @@ def refused_by_custody(stage: Stage) -> None:
                     by="custody",
                     code=error.refusal.code,
                     message=error.refusal.message,
-                    next=error.refusal.code.next,
+                    next=NEXT[error.refusal.code],
                 )
                 stage.refused(tried, ("custody", code), said)
 
 
 def refused_by_signer(stage: Stage) -> None:
     """Approvals that nobody gave, and a destination changed after people approved another."""
-    _switch(stage, "api", checked=False)
-    _switch(stage, "worker", checked=False)
     with stage.system.client("exchange") as custody:
-        forged = stage.create(custody, "forged", stage.system.customers[0], 30 * LAMPORTS)
-        _forge_approvals(stage, forged)
-        tried = "30 SOL with two forged approvals; custody took them unchecked"
-        stage.refused(tried, ("signer", "APPROVAL_INVALID"), _ended(stage, forged.name))
-
         stage.system.stop("worker")
         changed = stage.create(custody, "changed", stage.system.customers[0], 30 * LAMPORTS)
         for officer in ("bob", "carol"):
             stage.command(officer, "approval", "approve", changed.name, "--yes")
         _edit_database(stage, changed)
-        _switch(stage, "worker", checked=False)
+        _start_unchecked(stage, "worker")
         tried = "30 SOL, approved by two officers, then sent elsewhere in the database"
         stage.refused(tried, ("signer", "SIGNATURE_INVALID"), _ended(stage, changed.name))
 
+        stage.system.stop("api")
+        _start_unchecked(stage, "api")
+        forged = stage.create(custody, "forged", stage.system.customers[0], 30 * LAMPORTS)
+        _forge_approval(stage, forged)
+        tried = "30 SOL with a forged approval, which custody took unchecked"
+        stage.refused(tried, ("signer", "APPROVAL_INVALID"), _ended(stage, forged.name))
 
-def _switch(stage: Stage, name: str, *, checked: bool) -> None:
-    layout = stage.system.layout
-    stage.system.stop(name)
-    if checked:
-        stage.system.start(name)
-        return
+
+def _start_unchecked(stage: Stage, name: str) -> None:
     command: list[str | Path] = [sys.executable, UNCHECKED, "serve", name]
-    command += ["--settings", layout.settings(name)]
+    command += ["--settings", stage.system.layout.settings(name)]
     stage.system.run(name, command)
 
 
-def _forge_approvals(stage: Stage, withdrawal: wire.Withdrawal) -> None:
-    """Send approvals that name officers and their keys, signed by somebody else."""
-    layout, thief = stage.system.layout, SigningKey.generate()
-    policy = digest(layout.policy.read_bytes())
-    for officer in ("alice", "carol"):
-        approval = Approval(
-            key=load_key(layout.key(officer), lambda: b"").public,
-            decision="approve",
-            intent=withdrawal.name.removeprefix("withdrawals/"),
-            approver=officer,
-            policy=policy,
-            expires=time.time_ns() // 1_000_000 + HOUR_MS,
-        )
-        statement = encode(approval)
-        with stage.system.client(officer) as custody:
-            signed = Signed(statement, thief.sign(statement).signature)
-            custody.send_approval(withdrawal.name, signed)
+def _forge_approval(stage: Stage, withdrawal: wire.Withdrawal) -> None:
+    """Send an approval that names an officer and her key, signed by somebody else."""
+    layout, officer = stage.system.layout, "carol"
+    approval = Approval(
+        key=load_key(layout.key(officer), lambda: b"").public,
+        decision="approve",
+        intent=withdrawal.name.removeprefix("withdrawals/"),
+        approver=officer,
+        policy=digest(layout.policy.read_bytes()),
+        expires=time.time_ns() // 1_000_000 + HOUR_MS,
+    )
+    statement = encode(approval)
+    signed = Signed(statement, SigningKey.generate().sign(statement).signature)
+    with stage.system.client(officer) as custody:
+        custody.send_approval(withdrawal.name, signed)
 
 
 def _edit_database(stage: Stage, withdrawal: wire.Withdrawal) -> None:
@@ -113,4 +107,4 @@ def _ended(stage: Stage, name: str) -> wire.Refusal:
         blocked = withdrawal.state == wire.WITHDRAWAL_STATE_BLOCKED
         return withdrawal.refusal if blocked else None
 
-    return stage.until("the signer's refusal", look)
+    return stage.system.until("the signer's refusal", look)

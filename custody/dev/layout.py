@@ -11,6 +11,7 @@ from custody.dev.postgres import EmbeddedPostgres
 from custody.dev.processes import free_port
 from custody.identity import Identity, Role
 from custody.tls import TlsFiles
+from policies.statements import digest
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 HOSTS = ("localhost", "127.0.0.1")
@@ -92,6 +93,8 @@ def write_settings(layout: Layout) -> None:
         lines = [f'target = "{target}"', f'name = "{identity.name}"']
         if identity.role in {Role.OFFICER, Role.REQUESTER}:
             lines.append(f'signing_key = "{layout.key(identity.name)}"')
+        if layout.policy.exists():
+            lines.append(f'policy_digest = "{digest(layout.policy.read_bytes())}"')
         lines += _tls_lines(authority.issue(identity))
         layout.client(identity.name).write_text("\n".join(lines) + "\n")
 

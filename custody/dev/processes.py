@@ -18,6 +18,9 @@ STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 _LISTEN = "0A"
 
+# What this very process started and has to reap.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 class ProcessError(Exception):
     """A process did not start; the message holds the end of its log."""
@@ -57,12 +60,14 @@ def start(
             env={**os.environ, **environment},
             start_new_session=True,
         )
+    _children[process.pid] = process
     pid_file.write_text(f"{process.pid}\n")
     deadline = time.monotonic() + READY_SECONDS
     while b" ready" not in log.read_bytes()[before:]:
         if process.poll() is not None or time.monotonic() > deadline:
             pid_file.unlink()
             process.kill()
+            process.wait()
             tail = log.read_bytes()[before:].decode(errors="replace").strip()[-2000:]
             raise ProcessError(f"{name} did not start. Its log says:\n{tail}")
         time.sleep(POLL_SECONDS)
@@ -132,11 +137,8 @@ def _pid(file: Path) -> int | None:
 
 
 def _alive(pid: int) -> bool:
-    try:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
-    except ChildProcessError:
-        pass
+    if pid in _children:
+        return _children[pid].poll() is None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

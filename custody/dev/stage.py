@@ -1,19 +1,13 @@
 """What the demonstration works with: the system, the people's own commands, and the report."""
 
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from custody.client import CustodyClient
 from custody.dev.layout import WALLET
 from custody.dev.system import BIN, NETWORK, System
 from kura.custody.v1 import custody_pb2 as wire
-
-T = TypeVar("T")
-WAIT_SECONDS = 60.0
-POLL_SECONDS = 0.1
 
 
 @dataclass
@@ -35,15 +29,6 @@ class Stage:
         """Note a promise that was not kept."""
         if not kept:
             self.failures.append(promise)
-
-    def until(self, what: str, look: Callable[[], T | None]) -> T:
-        """Look again and again until something is there; TimeoutError after a minute."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while (found := look()) is None:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"waited {WAIT_SECONDS:.0f} s for {what}")
-            time.sleep(POLL_SECONDS)
-        return found
 
     def create(self, custody: CustodyClient, name: str, to: str, amount: int) -> wire.Withdrawal:
         """Ask for a withdrawal as the exchange's backend does."""

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import httpx
@@ -27,6 +27,7 @@ from kura.custody.v1 import custody_pb2_grpc
 from policies.signature_file import format_signature, parse_signatures
 from policies.statements import Book, BookEntry, Change, digest, encode
 
+T = TypeVar("T")
 BIN = Path(sys.executable).parent
 EXAMPLE = Path(__file__).parents[2] / "policies" / "example.toml"
 NETWORK = "solana:devnet"
@@ -58,6 +59,7 @@ class System:
         asyncio.run(migrate(self.layout.postgres.dsn))
         if not self.layout.policy.exists():
             self._genesis()
+            write_settings(self.layout)
         self._say("Solana devnet, signer, relay, worker, api")
         for name in PROCESSES:
             self.start(name, isolation=isolation)
@@ -104,6 +106,15 @@ class System:
                 raise ProcessError("postgres does not run")
             return pid
         return int((self.layout.logs / f"{name}.pid").read_text())
+
+    def until(self, what: str, look: Callable[[], T | None]) -> T:
+        """Look again and again until something is there; TimeoutError after a minute."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (found := look()) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {WAIT_SECONDS:.0f} s for {what}")
+            time.sleep(POLL_SECONDS)
+        return found
 
     def client(self, name: str) -> CustodyClient:
         """Return a client with this person's or requester's certificate and key."""

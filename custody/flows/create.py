@@ -1,5 +1,7 @@
 """CreateWithdrawal: the same bytes give the same withdrawal; what is refused is not written."""
 
+from dataclasses import fields
+
 from custody.chains.errors import NodeError
 from custody.domain.states import State
 from custody.errors import ReusedRefusal
@@ -68,7 +70,7 @@ def _reused(past: Row, intent: Intent) -> Refusal:
     before = checks.open_statement(past.signed)
     differing = [
         name
-        for name in Intent.FIELDS
+        for name in (field.name for field in fields(Intent))
         if isinstance(before, Refusal) or getattr(before, name) != getattr(intent, name)
     ]
     words = f"request_id {intent.request_id} was used with another {', '.join(differing)}"

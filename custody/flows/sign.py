@@ -19,7 +19,7 @@ from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.policy import Policy, Wallet
 
-BATCH = 32
+BATCH = 16
 FUNDS_SECONDS = NONCE_SECONDS = SIGNER_SECONDS = 1.0
 ACTOR = "worker"
 log = structlog.get_logger()
