@@ -29,9 +29,9 @@ def test_the_first_withdrawal_by_hand_runs_as_printed(tmp_path: Path) -> None:
     printed = ""
     try:
         for command in commands():
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S602 - as a person pastes it
                 runnable(command),
-                shell=True,  # noqa: S602 - as a person pastes it
+                shell=True,
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,

@@ -98,7 +98,12 @@ class CustodyServicer:
 
     def CreateWithdrawal(self, request, context):
         """Queues a withdrawal. Idempotent by (requester, request_id): the same bytes return the same withdrawal, other bytes
-        ALREADY_EXISTS naming the fields that differ. Role: requester, for itself.
+        ALREADY_EXISTS (REQUEST_ID_REUSED) naming the fields that differ. What is refused is not written.
+        Role: requester, for itself.
+        Errors: INVALID_ARGUMENT with the field (INTENT_MALFORMED, WALLET_UNKNOWN, NETWORK_MISMATCH, ASSET_MISMATCH,
+        DESTINATION_INVALID); PERMISSION_DENIED (REQUESTER_UNKNOWN, SIGNATURE_INVALID); FAILED_PRECONDITION (INTENT_EXPIRED,
+        INTENT_EARLY, CAP_EXCEEDED, DESTINATION_NOT_ALLOWED, NO_RULE, TIERS_EXCEEDED); UNAVAILABLE, to be asked again
+        (SIGNER_UNSEEN, NODE_UNREACHABLE, DATABASE_UNREACHABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +111,7 @@ class CustodyServicer:
 
     def GetWithdrawal(self, request, context):
         """Roles: requester (its own), officer, auditor, operator.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID), NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,20 +119,23 @@ class CustodyServicer:
 
     def ListWithdrawals(self, request, context):
         """Newest first. Roles: requester (its own), officer, auditor, operator.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelWithdrawal(self, request, context):
-        """Ends a withdrawal that is not being signed yet. Role: requester, its own.
+        """Ends a withdrawal that is not being signed yet; again on a cancelled one changes nothing. Role: requester, its own.
+        Errors: NOT_FOUND; PERMISSION_DENIED (SIGNATURE_INVALID); FAILED_PRECONDITION (TOO_LATE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateApproval(self, request, context):
-        """One officer's decision on one withdrawal. Role: officer, for itself.
+        """One officer's decision on one withdrawal; the same bytes again change nothing. Role: officer, for itself.
+        Errors: NOT_FOUND; INVALID_ARGUMENT (APPROVAL_INVALID with the field); FAILED_PRECONDITION (APPROVALS_STALE, TOO_LATE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,27 +143,30 @@ class CustodyServicer:
 
     def ListPendingApprovals(self, request, context):
         """Withdrawals that wait for approvals, oldest first. Roles: officer, auditor, operator.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetWallet(self, request, context):
-        """Roles: requester, officer, auditor, operator.
+        """Roles: requester, officer, auditor, operator. Errors: NOT_FOUND; UNAVAILABLE (SIGNER_UNSEEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWallets(self, request, context):
-        """Roles: requester, officer, auditor, operator.
+        """By name. Roles: requester, officer, auditor, operator.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token); UNAVAILABLE (SIGNER_UNSEEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListBalances(self, request, context):
-        """Roles: requester, officer, auditor, operator.
+        """By wallet. Roles: requester, officer, auditor, operator.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,13 +174,17 @@ class CustodyServicer:
 
     def GetPolicy(self, request, context):
         """The policy in force in the signer. Roles: requester, officer, auditor, operator.
+        Errors: UNAVAILABLE (SIGNER_UNSEEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateBookVersion(self, request, context):
-        """Hands over one signed version of the address book; the signer decides. Roles: officer, operator.
+        """Hands over one signed version of the address book; the signer decides. Ask again with the same bytes to learn what it
+        said. Roles: officer, operator.
+        Errors: INVALID_ARGUMENT (BOOK_MALFORMED); FAILED_PRECONDITION (BOOK_OUT_OF_ORDER, QUORUM_MISSING); UNAVAILABLE
+        (SIGNER_UNSEEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,190 @@
+"""Keys, policies and statements for tests: all from fixed names, so every run sees the same bytes.
+
+`make_…(**changes)` returns something valid; `changes` make it what a test needs. The people are
+alice (two keys), bob and carol; operations is alice and bob, risk is bob and carol.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from policies.fields import key_text
+from policies.policy import TAG, Policy
+from policies.policy_file import parse_policy
+from policies.statements import (
+    Approval,
+    Book,
+    BookEntry,
+    Change,
+    Destination,
+    Intent,
+    Signed,
+    Statement,
+    digest,
+    encode,
+)
+
+NOW = 1_800_000_000_000  # Unix ms: 2027-01-15 08:00 UTC
+HOUR = 3_600_000
+SOL = 10**9
+HOT_ADDRESS = "4q9VMi71kEVA9SzydFDqetPxDFeV8gx2mDnpJHirRJXw"  # of key("hot-sol")
+CUSTOMER = Destination(address="ri4UZnuh96AsTTzfn6ZXsnc1LTSAQUhzth7vixeQRk4", memo="")
+STRANGER = Destination(address="2FQjTDy4kSSJG5ALLj7kWDqbe5Ujc5g1M8aibftErrCz", memo="")
+
+
+def key(name: str) -> SigningKey:
+    """Return the private key that tests know as `name`."""
+    return SigningKey(hashlib.sha256(f"kura test {name}".encode()).digest())
+
+
+def public(name: str) -> str:
+    """Return `key(name)`'s public half as statements and policy files write it."""
+    return key_text(bytes(key(name).verify_key))
+
+
+def sign(private: SigningKey, statement: Statement) -> Signed:
+    """Return the statement's exact bytes with `private`'s signature."""
+    return sign_bytes(private, encode(statement))
+
+
+def sign_bytes(private: SigningKey, statement: bytes) -> Signed:
+    """Return any bytes with `private`'s signature: for statements that are not well formed."""
+    return Signed(statement, private.sign(statement).signature)
+
+
+_TIERS: Mapping[str, list[str]] = {
+    "1 SOL": [],
+    "10 SOL": ["1 of operations"],
+    "40 SOL": ["1 of operations", "1 of risk"],
+}
+_POLICY: Mapping[str, object] = {
+    "version": 1,
+    "previous": "",
+    "network": "solana:devnet",
+    "alice": [public("alice"), public("alice-2")],
+    "exchange": [public("exchange")],
+    "address": HOT_ADDRESS,
+    "signer": public("audit"),
+    "key_origin": "token",
+    "cap": "50 SOL",
+    "maximum_fee": "0.001 SOL",
+    "nonce_pool": 4,
+    "destination": "address-book",
+    "tiers": _TIERS,
+    "policy_quorum": ["1 of operations", "1 of risk"],
+    "book_quorum": ["1 of operations", "1 of risk"],
+}
+_FILE = f"""{TAG}
+version = %(version)s
+previous = %(previous)s
+[assets.SOL]
+network = %(network)s
+decimals = 9
+[people.alice]
+keys = %(alice)s
+[people.bob]
+keys = ["{public("bob")}"]
+[people.carol]
+keys = ["{public("carol")}"]
+[groups.operations]
+members = ["alice", "bob"]
+[groups.risk]
+members = ["bob", "carol"]
+[requesters.exchange]
+keys = %(exchange)s
+[wallets.hot-sol]
+tier = "hot"
+asset = "SOL"
+address = %(address)s
+signer = %(signer)s
+key_origin = %(key_origin)s
+cap = %(cap)s
+maximum_fee = %(maximum_fee)s
+nonce_pool = %(nonce_pool)s
+[change_quorum]
+policy = %(policy_quorum)s
+book = %(book_quorum)s
+[[rules]]
+name = "customers"
+wallet = "hot-sol"
+requester = "exchange"
+destination = %(destination)s
+%(tiers)s"""
+
+
+def policy_file(**changes: object) -> bytes:
+    """Return a policy file; `changes` replace values of `_POLICY`, `tiers` being {up_to: seats}."""
+    unknown = changes.keys() - _POLICY.keys()
+    if unknown:
+        raise TypeError(f"a policy file of these tests has no {', '.join(unknown)}")
+    values: dict[str, Any] = {**_POLICY, **changes}
+    tiers: dict[str, list[str]] = values.pop("tiers")
+    rendered = {name: json.dumps(value) for name, value in values.items()}  # also valid TOML
+    rendered["tiers"] = "".join(
+        f"[[rules.tiers]]\nup_to = {json.dumps(up_to)}\napprovals = {json.dumps(seats)}\n"
+        for up_to, seats in tiers.items()
+    )
+    return (_FILE % rendered).encode()
+
+
+def make_policy(**changes: object) -> Policy:
+    """Return `policy_file(**changes)`, parsed."""
+    return parse_policy(policy_file(**changes))
+
+
+def make_intent(**changes: Any) -> Intent:
+    """Return an intent of 0.5 SOL, made at NOW for an hour; sign it with key("exchange")."""
+    intent = Intent(
+        key=public("exchange"),
+        requester="exchange",
+        request_id="w-1",
+        wallet="hot-sol",
+        network="solana:devnet",
+        asset="SOL",
+        destination=CUSTOMER,
+        amount=SOL // 2,
+        created=NOW,
+        expires=NOW + HOUR,
+    )
+    return replace(intent, **changes)
+
+
+def make_approval(
+    policy: Policy, intent: Intent, person: str = "alice", /, **changes: Any
+) -> Approval:
+    """Return `person`'s approval of `intent` under `policy`; sign it with key(person)."""
+    approval = Approval(
+        key=public(person),
+        decision="approve",
+        intent=digest(encode(intent)),
+        approver=person,
+        policy=policy.digest,
+        expires=NOW + HOUR,
+    )
+    return replace(approval, **changes)
+
+
+def make_change(subject: str, subject_digest: str, person: str, /, **changes: Any) -> Change:
+    """Return `person`'s signature-to-be under a first version; sign it with key(person)."""
+    change = Change(
+        key=public(person),
+        person=person,
+        subject=subject,
+        digest=subject_digest,
+        previous="",
+        expires=NOW + HOUR,
+    )
+    return replace(change, **changes)
+
+
+def make_book(*destinations: Destination, **changes: Any) -> Book:
+    """Return a first address-book version that adds `destinations`, or CUSTOMER alone."""
+    added = tuple(
+        BookEntry(network="solana:devnet", address=to.address, memo=to.memo, label="a customer")
+        for to in destinations or (CUSTOMER,)
+    )
+    return replace(Book(version=1, previous="", add=added, remove=()), **changes)

@@ -1,0 +1,90 @@
+"""Hypothesis strategies of statements, and how many examples a property gets."""
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from policies.fields import AMOUNT_MAX
+from policies.statements import (
+    INTENT_LIFE_MAX_MS,
+    Approval,
+    Book,
+    BookEntry,
+    Cancel,
+    Change,
+    Destination,
+    Intent,
+    Statement,
+)
+from tests.factories import public
+
+# A failure prints its blob, so that it can be run again; no deadline, since the machine is shared.
+PROPERTY = settings(
+    max_examples=120,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+_TIME_MAX = 10**15 - 1
+visible = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])
+keys = st.sampled_from([public(name) for name in ("alice", "bob", "carol", "exchange")])
+names = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
+networks = st.from_regex(r"[a-z0-9]{1,16}:[a-z0-9-]{1,32}", fullmatch=True)
+addresses = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=128)
+memos = st.text(visible, max_size=64)  # at most 256 bytes: a character has at most 4
+times = st.integers(0, _TIME_MAX)
+destinations = st.builds(Destination, address=addresses, memo=memos)
+entries = st.builds(
+    BookEntry,
+    network=networks,
+    address=addresses,
+    memo=memos,
+    label=st.text(visible, min_size=1, max_size=64),
+)
+
+
+@st.composite
+def intents(draw: st.DrawFn) -> Intent:
+    created = draw(st.integers(0, _TIME_MAX - INTENT_LIFE_MAX_MS))
+    return Intent(
+        key=draw(keys),
+        requester=draw(names),
+        request_id=draw(st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True)),
+        wallet=draw(names),
+        network=draw(networks),
+        asset=draw(st.from_regex(r"[A-Z0-9]{1,16}", fullmatch=True)),
+        destination=draw(destinations),
+        amount=draw(st.integers(1, AMOUNT_MAX)),
+        created=created,
+        expires=created + draw(st.integers(1, INTENT_LIFE_MAX_MS)),
+    )
+
+
+approvals = st.builds(
+    Approval,
+    key=keys,
+    decision=st.sampled_from(["approve", "reject"]),
+    intent=digests,
+    approver=names,
+    policy=digests,
+    expires=times,
+)
+cancels = st.builds(Cancel, key=keys, intent=digests)
+changes = st.builds(
+    Change,
+    key=keys,
+    person=names,
+    subject=st.sampled_from(["policy", "book", "recover"]),
+    digest=digests,
+    previous=st.just("") | digests,
+    expires=times,
+)
+books = st.builds(
+    Book,
+    version=st.integers(1, 10**9),
+    previous=st.just("") | digests,
+    add=st.lists(entries, min_size=1, max_size=3).map(tuple),
+    remove=st.lists(entries, max_size=3).map(tuple),
+)
+statements: st.SearchStrategy[Statement] = st.one_of(intents(), approvals, cancels, changes, books)

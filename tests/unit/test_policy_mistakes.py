@@ -1,0 +1,169 @@
+"""Each kind of mistake in a policy file is refused with its line, the entry and the reason."""
+
+import pytest
+
+from policies.policy import TAG
+from policies.policy_file import parse_policy
+from tests.factories import HOT_ADDRESS, make_policy, policy_file, public
+from tests.malformed import LOW_ORDER, file_error
+
+TEXT = policy_file().decode()
+WALLET = TEXT[TEXT.index("[wallets.hot-sol]") : TEXT.index("[change_quorum]")]
+RULES = TEXT[TEXT.index("[[rules]]") :]
+BOB, CAROL = public("bob"), public("carol")
+
+# What is replaced, by what; a text that ends on the line of the error; its entry; its reason.
+MISTAKES: list[tuple[str, str, str, str, str]] = [
+    # unknown words
+    ("version = 1", "version = 1\nwindow = 5", "window", "window", "is not known here"),
+    ("cap =", "daily = 1\ncap =", "daily", "wallets.hot-sol.daily", "is not known here"),
+    ("decimals = 9", "decimals = 9\nrate = 1", "rate", "assets.SOL.rate", "is not known here"),
+    ("[groups.risk]", "[groups.risk]\nx = 1", "x = 1", "groups.risk.x", "is not known here"),
+    ("[people.bob]", "[people.bob]\nx = 1", "x = 1", "people.bob.x", "is not known here"),
+    ("[change_quorum]", "[change_quorum]\nx = 1", "x = 1", "change_quorum.x", "is not known here"),
+    ("[[rules]]", "[[rules]]\nx = 1", "x = 1", "rules.0.x", "is not known here"),
+    ('up_to = "40', 'x = 1\nup_to = "40', "x = 1", "rules.0.tiers.2.x", "is not known here"),
+    ('tier = "hot"', 'tier = "warm"', "warm", "wallets.hot-sol.tier", "one of: hot, cold"),
+    ('"token"', '"paper"', "paper", "wallets.hot-sol.key_origin", "one of: token, import"),
+    ('"address-book"', '"all"', '"all"', "rules.0.destination", "one of: address-book, any"),
+    ('"hot-sol"\n', '"hot-x"\n', '= "hot-x"', "rules.0.wallet", "must be one of: hot-sol"),
+    ('= "exchange"', '= "x"', '= "x"', "rules.0.requester", "must be one of: exchange"),
+    ('asset = "SOL"', 'asset = "XRP"', "XRP", "wallets.hot-sol.asset", "must be one of: SOL"),
+    ('"carol"]', '"dave"]', "dave", "groups.risk.members", "dave is not among the people"),
+    ("1 of risk", "1 of ops", "1 of ops", "change_quorum.policy", "ops is not among the groups"),
+    # missing keys
+    ('asset = "SOL"\n', "", "[wallets.hot-sol]", "wallets.hot-sol", "asset is missing"),
+    ('tier = "hot"\n', "", "[wallets.hot-sol]", "wallets.hot-sol", "tier is missing"),
+    ("decimals = 9\n", "", "[assets.SOL]", "assets.SOL", "decimals is missing"),
+    ("version = 1\n", "", TAG, "", "version is missing"),
+    ('previous = ""\n', "", TAG, "", "previous is missing"),
+    (f'keys = ["{BOB}"]\n', "", "[people.bob]", "people.bob", "keys is missing"),
+    ('name = "customers"\n', "", "[[rules]]", "rules.0", "name is missing"),
+    ('up_to = "1 SOL"\n', "", "[[rules.tiers]]", "rules.0.tiers.0", "up_to is missing"),
+    ("approvals = []\n", "", "[[rules.tiers]]", "rules.0.tiers.0", "approvals is missing"),
+    ("policy = [", "polity = [", "[change_quorum]", "change_quorum", "policy is missing"),
+    (RULES, "", TAG, "", "rules is missing"),
+    # values of the wrong shape
+    ("version = 1", "version = 0", "version", "version", "from 1 to 1000000000"),
+    ("version = 1", "version = 1.0", "version", "version", "must be a whole number"),
+    ("version = 1", "version = true", "version", "version", "must be a whole number"),
+    ("version = 1", 'version = "1"', "version", "version", "must be a whole number"),
+    ("decimals = 9", "decimals = 19", "decimals", "assets.SOL.decimals", "from 0 to 18"),
+    ("decimals = 9", "decimals = -1", "decimals", "assets.SOL.decimals", "from 0 to 18"),
+    ("_pool = 4", "_pool = 0", "_pool", "wallets.hot-sol.nonce_pool", "from 1 to 64"),
+    ("_pool = 4", "_pool = 65", "_pool", "wallets.hot-sol.nonce_pool", "from 1 to 64"),
+    ('previous = ""', 'previous = "x"', "previous", "previous", "64 lower-case hex digits"),
+    ("solana:devnet", "solana", "network", "assets.SOL.network", "solana:devnet"),
+    (HOT_ADDRESS, "", "address =", "wallets.hot-sol.address", "visible ASCII"),
+    (HOT_ADDRESS, "4q9\u0412", "address =", "wallets.hot-sol.address", "visible ASCII"),
+    ("[people.bob]", "[people.Bob]", "[people.Bob]", "people.Bob", "its name must be"),
+    ("[assets.SOL]", "[assets.sol]", "[assets.sol]", "assets.sol", "its name must be"),
+    ("wallets.hot-sol", "wallets.hot_sol", "[wallets", "wallets.hot_sol", "its name must be"),
+    ('"customers"', '"Customers"', "Customers", "rules.0.name", "must be 1 to 32"),
+    ("[people.bob]\nkeys =", "[people]\nbob =", "bob =", "people.bob", "must be a table"),
+    ("[[rules]]", "[rules]", "[rules]", "rules", "must be a list"),
+    (RULES, "[[rules.tiers]]\nup_to = '1 SOL'\n", "[[rules.tiers]]", "rules", "must be a list"),
+    (f'["{BOB}"]', f'"{BOB}"', f'"{BOB}"', "people.bob.keys", "must be a list"),
+    (f'["{BOB}"]', f'[["{BOB}"]]', BOB, "people.bob.keys", "must be ed25519:"),
+    (f'["{BOB}"]', "[]", "keys = []", "people.bob.keys", "needs at least one key"),
+    ('["bob", "carol"]', "[]", "members = []", "groups.risk.members", "at least one person"),
+    ('"carol"]', '"carol", "carol"]', '"carol", "c', "groups.risk.members", "the same thing twice"),
+    # keys
+    (BOB, BOB[:-1], BOB[:-1], "people.bob.keys", "64 lower-case hex digits"),
+    (BOB, BOB.upper(), BOB.upper(), "people.bob.keys", "64 lower-case hex digits"),
+    (BOB, f"ed25519:{LOW_ORDER[0]}", LOW_ORDER[0], "people.bob.keys", "of low order"),
+    (BOB, CAROL, "[people.carol]\n", "people.carol.keys", "is already bob's"),
+    (BOB, public("alice-2"), "[people.bob]\n", "people.bob.keys", "is already alice's"),
+    (public("exchange"), BOB, "[requesters.exchange]\n", "requesters.exchange.keys", "bob's"),
+    (public("audit"), BOB, "signer", "wallets.hot-sol.signer", "is the key of bob"),
+    (f'"{BOB}"', f'"{BOB}", "{BOB}"', BOB, "people.bob.keys", "the same thing twice"),
+    ("people.carol", "people.exchange", "[requesters", "requesters.exchange", "also a person"),
+    # amounts
+    ('"50 SOL"', '"50"', "cap", "wallets.hot-sol.cap", 'for example "1.5 SOL"'),
+    ('"50 SOL"', "50", "cap", "wallets.hot-sol.cap", 'for example "1.5 SOL"'),
+    ('"50 SOL"', "50.0", "cap", "wallets.hot-sol.cap", 'for example "1.5 SOL"'),
+    ('"50 SOL"', '"-50 SOL"', "cap", "wallets.hot-sol.cap", 'for example "1.5 SOL"'),
+    ('"50 SOL"', '"5_0 SOL"', "cap", "wallets.hot-sol.cap", 'for example "1.5 SOL"'),
+    ('"50 SOL"', '"5e1 SOL"', "cap", "wallets.hot-sol.cap", 'for example "1.5 SOL"'),
+    ('"50 SOL"', '"50 XRP"', "cap", "wallets.hot-sol.cap", 'for example "1.5 SOL"'),
+    ('"50 SOL"', '"9223372037 SOL"', "cap", "wallets.hot-sol.cap", "more than 2^63 - 1"),
+    ("0.001 SOL", "0.0000000001 SOL", "_fee", "wallets.hot-sol.maximum_fee", "9 decimals"),
+    ('"1 SOL"', '"1"', 'up_to = "1"', "rules.0.tiers.0.up_to", 'for example "1.5 SOL"'),
+    # quorums
+    ('["1 of operations"]', '["of risk"]', '["of risk', "rules.0.tiers.1.approvals", "for example"),
+    ('["1 of operations"]', '"1 of risk"', '= "1 of', "rules.0.tiers.1.approvals", "be a list"),
+    (
+        '1 of operations"]',
+        '3 of risk"]',
+        '["3 of',
+        "rules.0.tiers.1.approvals",
+        "left for 1 of risk",
+    ),
+    ('1 of operations"]', '65 of risk"]', '["65', "rules.0.tiers.1.approvals", "at most 64 app"),
+    ('1 of risk"]\nb', '1 of operations"]\nb', "policy =", "change_quorum.policy", "thing twice"),
+    ('"1 of risk"]\nbook', '"3 of risk"]\nbook', "policy =", "change_quorum.policy", "nobody"),
+    ('"1 of risk"]\n[[', '"3 of risk"]\n[[', "book =", "change_quorum.book", "nobody is left"),
+    ('["1 of operations", "1 of risk"]\n[[', "[]\n[[", "book =", "change_quorum.book", "at least"),
+    # tiers
+    ('"10 SOL"', '"1 SOL"', "[]\n[[rules.tiers]]\n", "rules.0.tiers.1.up_to", "more than the tier"),
+    ('"10 SOL"', '"0.5 SOL"', "0.5", "rules.0.tiers.1.up_to", "more than the tier before it"),
+    ('"1 SOL"', '"0 SOL"', '"0 SOL"', "rules.0.tiers.0.up_to", "more than the tier before it"),
+    ('"40 SOL"', '"50.1 SOL"', "50.1", "rules.0.tiers.2.up_to", "is above the wallet's cap"),
+    ('"50 SOL"', '"39 SOL"', '"40 SOL"', "rules.0.tiers.2.up_to", "is above the wallet's cap"),
+    (
+        RULES[RULES.index("[[rules.t") :],
+        "tiers = []\n",
+        "[[rules]]",
+        "rules.0",
+        "at least one tier",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "needle", "entry", "reason"),
+    MISTAKES,
+    ids=[f"{index}-{reason[:24]}" for index, (*_, reason) in enumerate(MISTAKES)],
+)
+def test_a_mistake_is_named(old: str, new: str, needle: str, entry: str, reason: str) -> None:
+    assert old in TEXT
+    text = TEXT.replace(old, new, 1)
+    error = file_error(text.encode())
+    line = text[: text.index(needle) + len(needle)].count("\n") + 1
+    assert (error.entry, error.line) == (entry, line)
+    assert reason in error.reason
+    assert str(error).startswith(f"line {line}: {entry}")
+
+
+SAME_RULE = RULES.replace('"customers"', '"again"')
+
+
+@pytest.mark.parametrize(
+    ("added", "entry", "reason"),
+    [
+        (RULES, "rules.1.name", "customers is already the name of a rule"),
+        (SAME_RULE, "rules.1", "can never apply: a rule above it takes every case of it"),
+        (WALLET.replace("hot-", "cold-"), "wallets.cold-sol.address", "is already hot-sol's"),
+        ("\n[[rules]]\n", "rules.1", "wallet is missing"),
+        ("x = 1\n", "rules.0.tiers.2.x", "is not known here"),
+        ("[extra]\n", "extra", "is not known here"),
+    ],
+)
+def test_an_addition_that_cannot_hold_is_named(added: str, entry: str, reason: str) -> None:
+    error = file_error((TEXT + added).encode())
+    assert (error.entry, error.reason) == (entry, reason)
+    assert error.line > TEXT.count("\n")
+
+
+def test_a_rule_under_a_rule_for_any_destination_can_never_apply() -> None:
+    text = policy_file(destination="any").decode() + SAME_RULE
+    assert file_error(text.encode()).entry == "rules.1"
+    later = SAME_RULE.replace('"address-book"', '"any"')
+    assert len(parse_policy((TEXT + later).encode()).rules) == 2
+
+
+def test_a_quorum_is_reached_by_distinct_people_only() -> None:
+    """bob is in both groups: 2 of operations and 2 of risk would need him twice."""
+    seats = ["2 of operations", "2 of risk"]
+    assert file_error(policy_file(book_quorum=seats)).reason.endswith("left for 1 of risk")
+    assert make_policy(book_quorum=["2 of operations", "1 of risk"]).book_quorum
