@@ -33,7 +33,7 @@ app = App(
     help="Kura's custody: ask for withdrawals, approve them, read policy and books.",
     help_format="plaintext",
     version=lambda: version("kura"),
-    result_action="return_int_as_exit_code_else_zero",
+    result_action="return_value",
 )
 for _noun, _help in NOUNS.items():
     app.command(f"custody.cli.{_noun}:app", name=_noun, help=_help)
@@ -57,7 +57,7 @@ def _launch(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        return int(app.meta(arguments, exit_on_error=False))
+        code = app.meta(arguments, exit_on_error=False)
     except CycloptsError:
         return 2
     except KeyboardInterrupt:
@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print_problem(words)
         return 1
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

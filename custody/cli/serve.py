@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +78,7 @@ async def _worker(settings: WorkerSettings) -> None:
     server = _server(settings, [])
     gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
     parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
-    await _serve("worker", settings, server, work(parts))
+    await _serve("worker", settings, server, work(parts), gateway.close)
     await node.close()
     await database.close()
 
@@ -102,11 +102,16 @@ async def _healthy(checks: health.aio.HealthServicer, names: Sequence[str]) -> N
 
 
 async def _serve(
-    name: str, settings: ApiSettings, server: grpc.aio.Server, work: Awaitable[object]
+    name: str,
+    settings: ApiSettings,
+    server: grpc.aio.Server,
+    work: Awaitable[object],
+    close: Callable[[], None] = lambda: None,
 ) -> None:
     await server.start()
     print(f"{name} ready on {settings.listen}", flush=True)
     await _until_stopped(work)
+    close()
     await server.stop(GRACE_SECONDS)
 
 

@@ -1,7 +1,7 @@
 """Custody's one-off jobs in docker-compose.yml, each of which does nothing once it is done.
 
-    python -m custody.dev.compose_setup files   before anything serves: certificates, settings, policy
-    python -m custody.dev.compose_setup book    once all serve: play money, the first address book
+    python -m custody.dev.compose_setup files   before anything serves: certificates, settings
+    python -m custody.dev.compose_setup book    once all serve: play money, address book
 
 Invariants: a volume holds one process's settings and keys and belongs to that process's user. The
 signer's volume is not here: its PINs and keys are made in its own container, and only public keys
@@ -14,7 +14,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -28,7 +28,6 @@ from custody.keys import SigningKey, create_key
 from policies.signature_file import parse_signatures
 from policies.statements import digest
 
-VOLUMES = Path("/kura")
 HOME = Path("/etc/kura")  # where a process finds its own volume
 USERS = {  # as in docker-compose.yml; the relay's is also in signer/container/signer.toml
     "api": 10001,
@@ -46,14 +45,14 @@ AIRDROP = 1_000 * 10**9
 POLL_SECONDS = 0.1
 
 
-def files() -> None:
+def files(volumes: Path, users: Mapping[str, int]) -> None:
     """Fill every volume; the policy gets its name last and so says that the rest is there."""
-    handover, clients = VOLUMES / "handover", VOLUMES / "clients"
+    handover, clients = volumes / "handover", volumes / "clients"
     policy = handover / "policy.toml"
     if policy.exists():
         return
-    authority = Authority(VOLUMES / "pki")
-    _write_servers(authority)
+    authority = Authority(volumes / "pki")
+    _write_servers(authority, volumes)
     keys = _write_clients(authority, clients)
     made = dict(re.findall(r"(?m)^(audit key|address) +(\S+)", (handover / "keys").read_text()))
     draft = policy.with_suffix(".draft")
@@ -62,8 +61,8 @@ def files() -> None:
     (handover / "policy.digest").write_text(wanted + "\n")
     (handover / "policy.signatures").write_text(sign_first(keys, "policy", wanted))
     (clients / "book.signatures").write_text(sign_first(keys, "book", digest(first_book())))
-    for name, user in USERS.items():
-        _give(VOLUMES / name, user)
+    for name, user in users.items():
+        _give(volumes / name, user)
     draft.rename(policy)
     print(f"policy {wanted} is signed")
 
@@ -83,17 +82,17 @@ def book() -> None:
     print(f"in the address book: {' '.join(CUSTOMERS)}")
 
 
-def _write_servers(authority: Authority) -> None:
+def _write_servers(authority: Authority, volumes: Path) -> None:
     password = secrets.token_hex(32)
-    _write(VOLUMES / "postgres" / "password", [password])
+    _write(volumes / "postgres" / "password", [password])
     for name, address in (("api", API), ("worker", GATEWAY)):
-        volume = VOLUMES / name
+        volume = volumes / name
         _write(volume / "pgpass", [f"*:*:*:*:{password}"])
         host = address.partition(":")[0]
         tls = _issue(authority, volume, Identity(Role.SERVER, name), [host])
         fee = FEE if name == "worker" else []
         _write(volume / "settings.toml", [f'listen = "{address}"', *DATABASE, "[tls]", *tls, *fee])
-    volume = VOLUMES / "relay"
+    volume = volumes / "relay"
     tls = _issue(authority, volume, Identity(Role.RELAY, "hot-1"))
     lines = [f'gateway = "{GATEWAY}"', 'socket = "/run/kura/signer.sock"', "[tls]", *tls]
     _write(volume / "settings.toml", lines)
@@ -139,4 +138,7 @@ def _give(volume: Path, user: int) -> None:
 
 
 if __name__ == "__main__":
-    {"files": files, "book": book}[sys.argv[1]]()
+    if sys.argv[1:] == ["book"]:
+        book()
+    else:
+        files(Path("/kura"), USERS)

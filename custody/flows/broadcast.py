@@ -1,6 +1,8 @@
 """SIGNED → BROADCASTING → CONFIRMING → COMPLETED or FAILED. The same bytes, as often as needed."""
 
-from custody.chains.errors import ChainError, NodeError
+import structlog
+
+from custody.chains.errors import ChainError
 from custody.chains.solana import TransactionStatus
 from custody.domain.states import Event, State, Waiting
 from custody.flows.parts import WorkerParts
@@ -13,6 +15,7 @@ BATCH = 32
 NODE_SECONDS = 1.0
 LOOK_SECONDS = 0.3
 ACTOR = "worker"
+log = structlog.get_logger()
 
 
 async def start(parts: WorkerParts) -> bool:
@@ -48,7 +51,7 @@ async def _send(parts: WorkerParts, row: Row) -> bool:
     try:
         await parts.node.send(row.transaction or b"")
     except ChainError as error:
-        await _postpone(parts, row, Waiting.NODE, NODE_SECONDS, str(error))
+        await _wait_for_node(parts, row, error)
         return False
     async with parts.database.transaction() as connection:
         await withdrawals.move(connection, row, Event.SENT, ACTOR)
@@ -60,14 +63,11 @@ async def _confirm(parts: WorkerParts, row: Row) -> bool:
         status = await parts.node.status(row.transaction_id or "")
         if status is None:
             await parts.node.send(row.transaction or b"")
-    except NodeError as error:
-        await _postpone(parts, row, Waiting.NODE, NODE_SECONDS, str(error))
-        return False
     except ChainError as error:
-        await _postpone(parts, row, Waiting.NOTHING, NODE_SECONDS, str(error))
+        await _wait_for_node(parts, row, error)
         return False
     if status is None or status.commitment != "finalized" or status.fee is None:
-        await _postpone(parts, row, Waiting.NOTHING, LOOK_SECONDS, "")
+        await _postpone(parts, row, Waiting.NOTHING, LOOK_SECONDS)
         return False
     async with parts.database.transaction() as connection:
         await _end(connection, row, status, status.fee)
@@ -87,8 +87,12 @@ async def _end(connection: Connection, row: Row, status: TransactionStatus, fee:
     await withdrawals.move(connection, row, Event.FAILED_ON_CHAIN, ACTOR, fee=fee, **reason)
 
 
-async def _postpone(
-    parts: WorkerParts, row: Row, waiting: Waiting, seconds: float, words: str
-) -> None:
+async def _wait_for_node(parts: WorkerParts, row: Row, error: ChainError) -> None:
+    """Keep everything held: what is signed may land as long as its nonce has its value."""
+    log.warning("node does not take it", withdrawal=row.digest, state=row.state, reason=str(error))
+    await _postpone(parts, row, Waiting.NODE, NODE_SECONDS)
+
+
+async def _postpone(parts: WorkerParts, row: Row, waiting: Waiting, seconds: float) -> None:
     async with parts.database.transaction() as connection:
-        await withdrawals.postpone(connection, row, waiting, seconds, words)
+        await withdrawals.postpone(connection, row, waiting, seconds)

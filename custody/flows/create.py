@@ -1,6 +1,6 @@
 """CreateWithdrawal: the same bytes give the same withdrawal; what is refused is not written."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from custody.chains.errors import NodeError
 from custody.domain.states import State
@@ -12,6 +12,7 @@ from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from policies.codes import Code, Refusal
 from policies.evaluate import Allowed
+from policies.fields import AMOUNT_MAX
 from policies.statements import Intent, Signed, digest
 
 
@@ -43,12 +44,15 @@ def _first_state(verdict: Allowed | Refusal) -> State | Refusal:
         return State.QUEUED
     if verdict.code is Code.APPROVALS_MISSING:
         return State.PENDING_APPROVAL
-    return verdict
+    return replace(verdict, field=f"intent.{verdict.field}") if verdict.field else verdict
 
 
 async def _destination_problem(parts: Parts, intent: Intent) -> Refusal | None:
+    address, ask = intent.destination.address, parts.node.destination_problem
     try:
-        words = await parts.node.destination_problem(intent.destination.address, intent.amount)
+        words = await ask(address, intent.amount)
+        if words and not await ask(address, AMOUNT_MAX):
+            return Refusal(Code.AMOUNT_TOO_SMALL, words, field="intent.amount")
     except NodeError as error:
         return Refusal(Code.NODE_UNREACHABLE, str(error))
     if words:

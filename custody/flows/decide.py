@@ -86,7 +86,8 @@ async def _refuse_cancel(connection: Connection, row: Row, signed: Signed) -> Re
     try:
         cancel = decode(Cancel, signed.statement)
     except StatementError as error:
-        return Refusal(Code.ARGUMENT_INVALID, str(error), field=f"cancel.{error.field}")
+        field = f"cancel.{error.field}".rstrip(".")
+        return Refusal(Code.ARGUMENT_INVALID, str(error), field=field)
     if cancel.key != intent.key or cancel.intent != row.digest or not verify(cancel.key, signed):
         words = "the cancel is not signed by the intent's key, or names another intent"
         return Refusal(Code.SIGNATURE_INVALID, words, field="cancel")

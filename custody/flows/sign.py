@@ -50,9 +50,8 @@ async def ask(parts: WorkerParts) -> bool:
     except SignerUnreachableError as error:
         async with parts.database.transaction() as connection:
             for row in rows:
-                await withdrawals.postpone(
-                    connection, row, Waiting.SIGNER, SIGNER_SECONDS, str(error)
-                )
+                await withdrawals.postpone(connection, row, Waiting.SIGNER, SIGNER_SECONDS)
+        log.warning("signer not reached", reason=str(error), next="trying again")
         return False
     for row, result in zip(rows, results, strict=True):
         async with parts.database.transaction() as connection:
@@ -72,7 +71,7 @@ async def _claim(connection: Connection, policy: Policy, row: Row, unit_price: i
     if not await balances.reserve(connection, row.wallet, need):
         await withdrawals.postpone(connection, row, Waiting.FUNDS, FUNDS_SECONDS)
         return
-    nonce = await nonces.take(connection, row.wallet, row.digest)
+    nonce = await nonces.take(connection, row.wallet, row.digest, row.nonce)
     if nonce is None:
         await balances.release(connection, row.wallet, need)
         await withdrawals.postpone(connection, row, Waiting.NONCE, NONCE_SECONDS)
@@ -150,21 +149,21 @@ def _checked(wallet: Wallet, row: Row, transaction: bytes) -> str:
 
 
 async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) -> None:
-    """End the withdrawal, or send it back to wait, and free what was set aside for it."""
+    """End the withdrawal, or send it back to wait, and free what was set aside for it.
+
+    It remembers the nonce that the signer was asked with (see nonces.take), unless that was used.
+    """
     if row.state == State.SIGNING:
         await balances.release(connection, row.wallet, row.reserved)
         await nonces.give_back(connection, row.digest)
     event, waiting = _event(State(row.state), refusal.code)
-    columns = {
-        **withdrawals.refusal_columns(by, refusal),
-        "reserved": 0,
-        "nonce_index": None,
-        "nonce_value": None,
-    }
+    await withdrawals.postpone(connection, row, waiting, SIGNER_SECONDS)
     if event is None:
-        await withdrawals.postpone(connection, row, waiting, SIGNER_SECONDS, refusal.message)
-    else:
-        await withdrawals.move(connection, row, event, by, **columns, waiting_for=waiting)
+        return
+    columns = {**withdrawals.refusal_columns(by, refusal), "reserved": 0, "waiting_for": waiting}
+    if refusal.code is Code.NONCE_USED:
+        columns |= {"nonce_index": None, "nonce_value": None}
+    await withdrawals.move(connection, row, event, by, **columns)
 
 
 def _event(state: State, code: Code) -> tuple[Event | None, Waiting]:

@@ -57,14 +57,26 @@ async def read(connection: Connection, nonce: Nonce, value: bytes) -> None:
     await connection.execute(query, (value, nonce.wallet, nonce.index))
 
 
-async def take(connection: Connection, wallet: str, holder: str) -> tuple[int, bytes] | None:
-    """Give a free account to the withdrawal `holder`: (index, value), or None when none is free."""
+async def take(
+    connection: Connection, wallet: str, holder: str, before: tuple[int, bytes] | None
+) -> tuple[int, bytes] | None:
+    """Give a free account to the withdrawal `holder`: (index, value), or None when none is free.
+
+    `before` is what the signer was asked with for the same holder. It may have reserved a message
+    with it, and then signs that one for ever; so nothing else will do while the account has that
+    value. Once it has another, a message of somebody else's used the value: ours does not have it.
+    """
+    index, value = before or (None, None)
     query = (
-        "UPDATE nonce SET holder = %s WHERE (wallet, index) = (SELECT wallet, index FROM nonce"
-        " WHERE wallet = %s AND holder IS NULL AND value IS NOT NULL ORDER BY index LIMIT 1"
-        " FOR UPDATE SKIP LOCKED) RETURNING index, value"
+        "UPDATE nonce SET holder = %(holder)s WHERE (wallet, index) = (SELECT wallet, index"
+        " FROM nonce WHERE wallet = %(wallet)s AND holder IS NULL AND value IS NOT NULL"
+        " AND (index = %(index)s AND value = %(value)s OR NOT EXISTS (SELECT 1 FROM nonce"
+        " WHERE wallet = %(wallet)s AND index = %(index)s"
+        " AND (value IS NULL OR value = %(value)s)))"
+        " ORDER BY index LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING index, value"
     )
-    row = await (await connection.execute(query, (holder, wallet))).fetchone()
+    values = {"holder": holder, "wallet": wallet, "index": index, "value": value}
+    row = await (await connection.execute(query, values)).fetchone()
     return (row[0], row[1]) if row else None
 
 

@@ -51,6 +51,13 @@ class Row:
         """The intent as its requester signed it."""
         return Signed(self.statement, self.signature)
 
+    @property
+    def nonce(self) -> tuple[int, bytes] | None:
+        """The nonce that the signer was asked with last: (index, value)."""
+        if self.nonce_index is None or self.nonce_value is None:
+            return None
+        return self.nonce_index, self.nonce_value
+
 
 class StaleStateError(Exception):
     """Somebody else moved the withdrawal first: read it again."""
@@ -130,9 +137,13 @@ async def overdue(connection: Connection, now: int, size: int) -> list[Row]:
 async def move(
     connection: Connection, row: Row, event: Event, actor: str, **changes: object
 ) -> State:
-    """Apply `event` with `changes` of columns; StaleStateError when `row`'s state is past."""
+    """Apply `event` with `changes` of columns; StaleStateError when `row`'s state is past.
+
+    What it waited for and an earlier refusal are past unless `changes` say otherwise.
+    """
     state = after(State(row.state), event)
-    values = {"waiting_for": Waiting.NOTHING, **changes, "state": state}
+    past = dict.fromkeys(("refused_by", "refusal_code", "refusal_rule", "refusal_message"), "")
+    values = {"waiting_for": Waiting.NOTHING, **past, **changes, "state": state}
     sets = ", ".join(f"{name} = %({name})s" for name in values)
     query = f"UPDATE withdrawal SET {sets}, update_time = now()"
     query += " WHERE digest = %(_digest)s AND state = %(_old)s"
@@ -156,15 +167,13 @@ def refusal_columns(by: str, refusal: Refusal) -> dict[str, object]:
     }
 
 
-async def postpone(
-    connection: Connection, row: Row, waiting: Waiting, seconds: float, message: str = ""
-) -> None:
+async def postpone(connection: Connection, row: Row, waiting: Waiting, seconds: float) -> None:
     """Note what the withdrawal waits for, and when to try again; its state stays."""
     query = (
-        "UPDATE withdrawal SET waiting_for = %s, retry_at = now() + %s, refusal_message = %s,"
-        " update_time = now() WHERE digest = %s AND state = %s"
+        "UPDATE withdrawal SET waiting_for = %s, retry_at = now() + %s, update_time = now()"
+        " WHERE digest = %s AND state = %s"
     )
-    values = (waiting, timedelta(seconds=seconds), message, row.digest, row.state)
+    values = (waiting, timedelta(seconds=seconds), row.digest, row.state)
     await connection.execute(query, values)
 
 

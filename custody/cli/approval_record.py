@@ -1,0 +1,55 @@
+"""What an officer sees before deciding: only what this machine verified."""
+
+from collections.abc import Iterator
+
+from custody.cli.output import amount_words, print_record, spoken, utc
+from custody.cli.trust import Asked, Decision, Verified
+from policies.policy import DestinationClass, Policy
+from policies.quorum import Seats
+
+_PLACE = {
+    DestinationClass.ADDRESS_BOOK: "to the address book",
+    DestinationClass.ANY: "to any destination",
+}
+
+
+def print_verified(verified: Verified, policy: Policy) -> None:
+    """Print a withdrawal to decide on, its address and digest whole and on lines of their own."""
+    intent = verified.intent
+    amount = amount_words(policy, str(intent.amount), intent.asset)
+    print_record(
+        (
+            ("requester", f"{intent.requester}, its signature verified here"),
+            ("request id", intent.request_id),
+            ("wallet", intent.wallet),
+            ("network", intent.network),
+            ("asset", intent.asset),
+            ("amount", amount),
+            ("in base units", f"{intent.amount:,}"),
+            ("to", intent.destination.address),
+            ("memo", intent.destination.memo or "none"),
+            ("created", utc(intent.created)),
+            ("expires", utc(intent.expires)),
+            *(row for asked in verified.asked for row in _asked_rows(asked, policy, intent.asset)),
+            *(("decision", _decision_words(item)) for item in verified.decisions),
+            ("digest", verified.digest),
+            ("in words", spoken(verified.digest)),
+        )
+    )
+
+
+def _asked_rows(asked: Asked, policy: Policy, asset: str) -> Iterator[tuple[str, str]]:
+    reach = amount_words(policy, str(asked.up_to), asset)
+    place = _PLACE[asked.destination]
+    yield "rule", f"{asked.rule} ({place}, up to {reach}) asks {_seats(asked.seats)}"
+    yield "still needs", _seats(asked.missing)
+
+
+def _seats(seats: tuple[Seats, ...]) -> str:
+    return " and ".join(map(str, seats)) or "nobody"
+
+
+def _decision_words(item: Decision) -> str:
+    if item.approval is None:
+        return f"{item.state}: {item.words}"
+    return f"{item.state}: {item.words}, until {utc(item.approval.expires)}"

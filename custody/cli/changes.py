@@ -1,0 +1,63 @@
+"""Signatures of officers under a policy or an address-book version, one a line of a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+
+from custody.cli.output import print_line, print_note
+from custody.cli.session import hours_from_now, open_key, own_key, own_name, settings
+from custody.keys import SigningKey
+from policies.signature_file import format_signature, parse_signatures
+from policies.statements import Change, Signed, decode
+
+WEEK_HOURS = 7 * 24
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """Who signs, and until when it counts."""
+
+    key: Annotated[Path | None, Parameter(help="Your key; the settings' one if left out.")] = None
+    person: Annotated[str | None, Parameter(help="You; the settings' name if left out.")] = None
+    expires_in: Annotated[PositiveInt, Parameter(help="Hours until it lapses.")] = WEEK_HOURS
+
+    def by(self) -> tuple[str, SigningKey]:
+        """Return who signs and their key; the settings are read only for what is left out."""
+        key = open_key(self.key) if self.key else own_key(settings())
+        return self.person or own_name(settings()), key
+
+
+def sign_change(subject: str, of: str, previous: str, signature: Signature) -> Signed:
+    """Return a person's signature under the version with digest `of` that follows `previous`.
+
+    StatementError names what is wrong, such as a person whose name cannot be one.
+    """
+    person, key = signature.by()
+    change = Change(
+        key=key.public,
+        person=person,
+        subject=subject,
+        digest=of,
+        previous=previous,
+        expires=hours_from_now(signature.expires_in),
+    )
+    signed = key.sign(change)
+    decode(Change, signed.statement)
+    return signed
+
+
+def keep_signature(signed: Signed, file: Path | None) -> None:
+    """Append the signature to a file of signatures, or print it."""
+    line = format_signature(signed)
+    if file is None:
+        print_line(line.rstrip("\n"))
+        return
+    if file.exists():
+        parse_signatures(file.read_bytes())
+    with file.open("a") as out:
+        out.write(line)
+    print_note(f"Signed; the signature is the last line of {file}.")

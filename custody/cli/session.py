@@ -1,0 +1,106 @@
+"""What a command works with: the settings, the connection, the key of who types it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from getpass import getpass
+from pathlib import Path
+
+from custody.cli.output import print_note
+from custody.cli.trust import UntrustedError, open_policy
+from custody.client import CustodyClient
+from custody.client_config import ClientConfig, ConfigError, read_config
+from custody.keys import SigningKey, load_key
+from kura.custody.v1 import custody_pb2 as wire
+from policies import fields
+from policies.policy import Policy
+
+PATIENCE = timedelta(seconds=10)
+_config: ContextVar[Path | None] = ContextVar("config", default=None)
+
+
+class CommandError(Exception):
+    """The command cannot be done as it was typed; the message says what to do."""
+
+
+@contextmanager
+def using_config(file: Path | None) -> Iterator[None]:
+    """Let commands inside use this settings file; None for the default one."""
+    token = _config.set(file)
+    try:
+        yield
+    finally:
+        _config.reset(token)
+
+
+def settings() -> ClientConfig:
+    """Return the settings; ConfigError when they are not there or wrong."""
+    return read_config(_config.get() or Path.home() / ".config/kura/custody.toml")
+
+
+def connect(config: ClientConfig, key: SigningKey | None = None) -> CustodyClient:
+    """Return a connection; `key` where the command signs as a requester."""
+    return CustodyClient(config.target, config.tls, key, config.name or "", patience=PATIENCE)
+
+
+def own_key(config: ClientConfig) -> SigningKey:
+    """Return the settings' signing key, its passphrase asked for."""
+    if config.signing_key is None:
+        raise ConfigError(f"{config.file}: this signs: signing_key must name your key's file")
+    return open_key(config.signing_key)
+
+
+def open_key(file: Path) -> SigningKey:
+    """Return the key in a file, its passphrase asked for."""
+    return load_key(file, lambda: getpass(f"Passphrase of {file}: ").encode())
+
+
+def own_name(config: ClientConfig) -> str:
+    """Return who the settings say is asking."""
+    if config.name is None:
+        raise ConfigError(f"{config.file}: this signs: name must be yours in the policy")
+    return config.name
+
+
+def check_policy(shown: wire.GetPolicyResponse, config: ClientConfig) -> Policy:
+    """Return the policy that custody shows; UntrustedError when it is not the one pinned."""
+    policy = open_policy(shown.policy, config.policy_digest)
+    if shown.digest != policy.digest:
+        raise UntrustedError("policy digest", shown.digest, policy.digest)
+    return policy
+
+
+def shown_policy(custody: CustodyClient, config: ClientConfig) -> Policy:
+    """Ask for the policy and check it, to read by."""
+    return check_policy(custody.get_policy(), config)
+
+
+def trusted_policy(custody: CustodyClient, config: ClientConfig) -> Policy:
+    """Ask for the policy and check it, to decide by: with a warning while none is pinned."""
+    policy = shown_policy(custody, config)
+    if config.policy_digest is None:
+        words = "WARNING: this policy is custody's word only. Read it (custody policy show), "
+        words += f"compare its digest with the other officers, and set in {config.file}:"
+        print_note(words, "bold yellow")
+        print_note(f'policy_digest = "{policy.digest}"', "yellow")
+    return policy
+
+
+def withdrawal_name(text: str) -> str:
+    """Return `withdrawals/{digest}` for that or for the digest alone."""
+    try:
+        return "withdrawals/" + fields.digest(text.removeprefix("withdrawals/"))
+    except ValueError as error:
+        raise CommandError(f"{text} is no withdrawal: {error}") from error
+
+
+def unix_ms() -> int:
+    """Return the present time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def hours_from_now(hours: int) -> int:
+    """Return that time in Unix milliseconds."""
+    return unix_ms() + hours * 3_600_000

@@ -1,0 +1,126 @@
+"""`custody withdrawal`: ask for one, follow it, take it back."""
+
+from datetime import timedelta
+from itertools import islice
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.types import PositiveInt
+
+from custody.cli.output import amount_words, print_line, print_table
+from custody.cli.session import (
+    CommandError,
+    connect,
+    own_key,
+    settings,
+    shown_policy,
+    trusted_policy,
+    withdrawal_name,
+)
+from custody.cli.withdrawal_record import print_withdrawal
+from custody.client import State, state_of
+from policies.units import parse_units
+
+app = App(name="withdrawal")
+Name = Annotated[str, Parameter(help="withdrawals/DIGEST, or the digest alone.")]
+
+
+@app.command
+def create(
+    *,
+    request_id: Annotated[str, Parameter(help="Your own id; it pays once, for ever.")],
+    wallet: Annotated[str, Parameter(help="The wallet's name in the policy.")],
+    to: Annotated[str, Parameter(help="The whole address.")],
+    amount: Annotated[str, Parameter(help='Amount and asset, for example "1.5 SOL".')],
+    memo: Annotated[str, Parameter(help="Memo or tag, when the receiver asks for one.")] = "",
+) -> None:
+    """Ask for a withdrawal. Asking again for the same gives the same withdrawal.
+
+    For example: custody withdrawal create --request-id order-1001 --wallet hot-sol
+    --to CSRWyb7Bkw2E8dEqYyjvbAm2svuNTTHoTCuhtHSV3BKg --amount "1.5 SOL"
+    """
+    config = settings()
+    with connect(config, own_key(config)) as custody:
+        policy = trusted_policy(custody, config)
+        source = policy.wallets.get(wallet)
+        if source is None:
+            raise CommandError(f"no wallet is called {wallet}; next: custody wallet list")
+        asset = policy.assets[source.asset]
+        try:
+            units = parse_units(amount, asset.name, asset.decimals)
+        except ValueError as error:
+            raise CommandError(f"--amount {error}") from error
+        made = custody.create_withdrawal(
+            request_id=request_id,
+            wallet=wallet,
+            network=asset.network,
+            asset=asset.name,
+            address=to,
+            amount=units,
+            memo=memo,
+        )
+    print_withdrawal(made.name, made, policy)
+
+
+@app.command
+def show(name: Name, /) -> None:
+    """Show one withdrawal and what it waits for.
+
+    For example: custody withdrawal show 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15…
+    """
+    config, asked = settings(), withdrawal_name(name)
+    with connect(config) as custody:
+        print_withdrawal(asked, custody.get_withdrawal(asked), shown_policy(custody, config))
+
+
+@app.command(name="list")
+def list_withdrawals(
+    *, limit: Annotated[PositiveInt, Parameter(help="How many at most.")] = 100
+) -> None:
+    """List withdrawals, newest first; a requester sees its own.
+
+    For example: custody withdrawal list --limit 20
+    """
+    config = settings()
+    with connect(config) as custody:
+        policy = shown_policy(custody, config)
+        rows = [
+            (
+                state_of(item),
+                amount_words(policy, item.amount, item.asset),
+                item.request_id,
+                item.destination.address,
+                item.name,
+            )
+            for item in islice(custody.list_withdrawals(), limit)
+        ]
+    print_table(("STATE", "AMOUNT", "REQUEST ID", "TO", "NAME"), rows)
+
+
+@app.command
+def cancel(name: Name, /) -> None:
+    """Take a withdrawal back, before it is being signed.
+
+    For example: custody withdrawal cancel 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c…
+    """
+    config, asked = settings(), withdrawal_name(name)
+    with connect(config, own_key(config)) as custody:
+        print_line(state_of(custody.cancel(asked)))
+
+
+@app.command
+def wait(
+    name: Name,
+    /,
+    *,
+    timeout: Annotated[PositiveInt, Parameter(help="Seconds to wait at most.")] = 300,
+) -> int:
+    """Wait for a withdrawal's end; the exit code is 0 when it was paid.
+
+    For example: custody withdrawal wait 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15…
+    """
+    config, asked = settings(), withdrawal_name(name)
+    with connect(config) as custody:
+        ended = custody.wait(asked, timeout=timedelta(seconds=timeout))
+        print_withdrawal(asked, ended, shown_policy(custody, config))
+    return 0 if state_of(ended) is State.COMPLETED else 1

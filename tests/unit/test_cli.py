@@ -1,0 +1,129 @@
+"""The command `custody`: help, exit codes, settings, and what a server's words cannot do."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from custody.main import NOUNS, app
+from kura.custody.v1 import custody_pb2 as wire
+from policies.codes import Code, Refusal
+from tests.memory_custody import CallError, MemoryCustody, refuse
+
+Run = Callable[..., tuple[int, str, str]]
+EVIL = "\x1b[2J\x1b]0;owned\x07 \u202egnidnep [bold red]approved[/] :warning:\r\n"
+
+
+@pytest.mark.parametrize("noun", sorted(NOUNS.keys() - {"serve", "db"}))
+def test_every_command_has_help_with_an_example(run: Run, noun: str) -> None:
+    verbs = [verb for verb in app[noun] if not verb.startswith("-")]
+    assert verbs
+    for verb in verbs:
+        code, out, _ = run(noun, verb, "--help")
+        assert code == 0
+        assert f"For example: custody {noun} {verb}" in " ".join(out.split())
+
+
+def test_the_list_of_commands_needs_no_module_of_theirs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("custody.cli.serve", "custody.cli.db"):
+        monkeypatch.setitem(sys.modules, module, None)
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(noun in out for noun in NOUNS)
+    code, _, err = run("db", "migrate")
+    assert code == 1
+    assert "`server`" in err
+
+
+def test_what_is_not_understood_is_exit_code_2(run: Run) -> None:
+    assert run("policy", "chekc")[0] == 2
+    assert run("policy", "check")[0] == 2
+
+
+def test_settings_that_are_not_there_say_where_they_were_looked_for(run: Run) -> None:
+    code, _, err = run("withdrawal", "list")
+    assert code == 1
+    assert "/nonexistent/.config/kura/custody.toml" in err
+    assert "--config FILE or $KURA_CONFIG" in err
+
+
+def test_the_environment_names_the_settings(
+    run: Run, alice: Path, monkeypatch: pytest.MonkeyPatch, pending: str
+) -> None:
+    monkeypatch.setenv("KURA_CONFIG", str(alice))
+    code, out, _ = run("withdrawal", "list")
+    assert code == 0
+    assert pending in out
+
+
+def test_a_refusal_says_who_why_and_what_next(
+    run: Run, custody: MemoryCustody, alice: Path
+) -> None:
+    code, out, err = run("--config", alice, "withdrawal", "show", "ab" * 32)
+    assert (code, out) == (1, "")
+    assert err.splitlines() == [
+        "custody refused: NOT_FOUND",
+        f"there is no withdrawals/{'ab' * 32} (field name)",
+        "next: check the name: custody withdrawal list",
+    ]
+
+
+def test_no_answer_is_told_in_words(run: Run, custody: MemoryCustody, alice: Path) -> None:
+    custody.outages = [CallError(grpc.StatusCode.UNIMPLEMENTED, "Ssl handshake failed")]
+    code, _, err = run("--config", alice, "wallet", "list")
+    assert code == 1
+    assert "custody at custody.test:443: UNIMPLEMENTED: Ssl handshake failed" in err
+    assert "next: check that it runs" in err
+
+
+def harmless(printed: str) -> bool:
+    shown = "<U+001B>[2J" in printed and "[bold red]approved[/] :warning:" in printed
+    return shown and not set(printed) & set("\x1b\x07\r\u202e")
+
+
+def test_a_refusal_cannot_act_on_the_terminal(
+    run: Run, custody: MemoryCustody, alice: Path
+) -> None:
+    with pytest.raises(CallError) as caught:
+        refuse(Refusal(Code.TOO_LATE, EVIL, rule=EVIL, field=EVIL))
+    custody.outages = [caught.value]
+    code, _, err = run("--config", alice, "withdrawal", "list")
+    assert code == 1
+    assert harmless(err)
+
+
+def test_an_error_cannot_act_on_the_terminal(run: Run, custody: MemoryCustody, alice: Path) -> None:
+    custody.outages = [CallError(grpc.StatusCode.INTERNAL, EVIL)]
+    code, _, err = run("--config", alice, "withdrawal", "list")
+    assert code == 1
+    assert harmless(err)
+
+
+@pytest.mark.parametrize(
+    "field", ["waiting_for", "transaction_id", "fee", "approvals_missing", "refusal"]
+)
+def test_a_field_cannot_act_on_the_terminal(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str, field: str
+) -> None:
+    withdrawal = custody.withdrawals[pending]
+    match field:
+        case "refusal":
+            withdrawal.refusal.CopyFrom(wire.Refusal(by=EVIL, code=EVIL, message=EVIL, next=EVIL))
+        case "approvals_missing":
+            withdrawal.approvals_missing.append(EVIL)
+        case _:
+            setattr(withdrawal, field, EVIL)
+    code, out, _ = run("--config", alice, "withdrawal", "show", pending)
+    assert code == 0
+    assert harmless(out)
+
+
+def test_a_list_cannot_act_on_the_terminal(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
+    custody.withdrawals[pending].request_id = EVIL
+    assert harmless(run("--config", alice, "withdrawal", "list")[1])

@@ -1,0 +1,224 @@
+"""Keys, policy files and address-book versions: commands that need no custody, or hardly."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from custody.cli.session import unix_ms
+from custody.keys import load_key
+from custody.words import digest_words
+from policies.changes import open_book, refuse_unsigned_policy
+from policies.policy_file import parse_policy
+from policies.signature_file import parse_signatures
+from policies.statements import Book, Signed, decode, digest
+from tests.factories import CUSTOMER, policy_file
+from tests.memory_custody import MemoryCustody, config_file, key_file
+
+Run = Callable[..., tuple[int, str, str]]
+POLICY = policy_file()
+SOMEBODY = "with the approval of 1 of operations (alice, bob)"
+BOTH = f"{SOMEBODY} and 1 of risk (bob, carol), 2 different people"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    file = tmp_path / "policy.toml"
+    file.write_bytes(POLICY)
+    return file
+
+
+def test_a_key_is_made_and_its_public_half_printed(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("key", "create", tmp_path / "key.pem", "--no-passphrase")
+    assert code == 0
+    assert out.strip() == load_key(tmp_path / "key.pem", lambda: b"").public
+
+
+def test_a_passphrase_is_typed_twice(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = iter(["four quite long words", "four quite long worms"])
+    monkeypatch.setattr("custody.cli.key.getpass", lambda _: next(typed))
+    code, _, err = run("key", "create", tmp_path / "key.pem")
+    assert code == 1
+    assert "differ" in err
+    assert "worms" not in err
+    assert not (tmp_path / "key.pem").exists()
+
+
+def test_a_typed_passphrase_closes_the_key(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custody.cli.key.getpass", lambda _: "vier längere Wörter")
+    code, out, _ = run("key", "create", tmp_path / "key.pem")
+    assert code == 0
+    opened = load_key(tmp_path / "key.pem", "vier längere Wörter".encode)
+    assert opened.public == out.strip()
+
+
+def test_a_good_policy_shows_digest_and_words(run: Run, policy: Path) -> None:
+    code, out, _ = run("policy", "check", policy)
+    assert code == 0
+    assert digest(POLICY) in out
+    assert " ".join(digest_words(digest(POLICY))) in out
+
+
+def test_a_bad_policy_shows_line_entry_and_reason(run: Run, policy: Path) -> None:
+    policy.write_bytes(policy_file(cap="5 EUR"))
+    line = policy.read_text().split("\n").index('cap = "5 EUR"') + 1
+    code, _, err = run("policy", "check", policy)
+    assert code == 1
+    assert err.startswith(f"{policy}: line {line}: wallets.hot-sol.cap: must be")
+
+
+def test_a_policy_is_explained_in_sentences(run: Run, policy: Path) -> None:
+    code, out, _ = run("policy", "explain", policy)
+    assert code == 0
+    assert out.splitlines() == [
+        "No transaction from hot-sol is above 50 SOL, whoever approves it.",
+        "None pays the network more than 0.001 SOL.",
+        "exchange may send from hot-sol to destinations in the address book (rule customers):",
+        "  up to 1 SOL without anybody's approval",
+        f"  above 1 SOL, up to 10 SOL {SOMEBODY}",
+        f"  above 10 SOL, up to 40 SOL {BOTH}",
+        "Everything else is refused.",
+        f"The policy changes {BOTH}.",
+        f"The address book changes {BOTH}.",
+    ]
+
+
+NOT_LISTED = "destinations that are not in the address book"
+ANSWERS = {
+    "--amount=1 SOL": "exchange may send 1 SOL from hot-sol to destinations in the address book "
+    "without anybody's approval (rule customers).",
+    "--amount=1.000000001 SOL": SOMEBODY,
+    "--amount=40 SOL": BOTH,
+    "--amount=40.1 SOL": "may not send 40.1 SOL from hot-sol",
+    "--amount=51 SOL": "is above the cap of hot-sol",
+    "--amount=1 SOL --destination=any": f"may not send 1 SOL from hot-sol to {NOT_LISTED}",
+    "--destination=any": f"exchange may send nothing from hot-sol to {NOT_LISTED}.",
+    "--destination=address-book": "up to 1 SOL without anybody's approval",
+}
+
+
+@pytest.mark.parametrize(("question", "words"), ANSWERS.items(), ids=ANSWERS.keys())
+def test_a_question_is_answered_as_the_signer_would(
+    run: Run, policy: Path, question: str, words: str
+) -> None:
+    options = ["--" + option for option in question.removeprefix("--").split(" --")]
+    code, out, _ = run("policy", "explain", policy, *options)
+    assert code == 0
+    assert words in out
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--wallet=cold", "there are: hot-sol"),
+        ("--requester=alice", "there are: exchange"),
+        ("--amount=5 EUR", "no such wallet holds that asset"),
+        ("--amount=0.0000000001 SOL", "more than the 9 decimals"),
+    ],
+)
+def test_a_question_about_nothing_is_refused(
+    run: Run, policy: Path, option: str, words: str
+) -> None:
+    code, _, err = run("policy", "explain", policy, option)
+    assert code == 1
+    assert words in err
+
+
+def test_two_people_sign_a_policy(run: Run, policy: Path, tmp_path: Path) -> None:
+    signatures = tmp_path / "signatures"
+    for person in ("alice", "carol"):
+        who = ("--key", key_file(tmp_path, person), "--person", person)
+        assert run("policy", "sign", policy, *who, "--signatures", signatures)[0] == 0
+    changes = parse_signatures(signatures.read_bytes())
+    assert refuse_unsigned_policy(parse_policy(POLICY), changes, unix_ms()) is None
+
+
+def test_a_signature_is_all_that_goes_to_standard_output(
+    run: Run, policy: Path, tmp_path: Path
+) -> None:
+    who = ("--key", key_file(tmp_path, "alice"), "--person", "alice")
+    code, out, err = run("policy", "sign", policy, *who)
+    assert code == 0
+    assert len(parse_signatures(out.encode())) == 1
+    assert digest(POLICY) in err
+
+
+@pytest.mark.parametrize("person", ["bob", "mallory", "Not A Name"])
+def test_a_key_signs_for_its_own_person_only(
+    run: Run, policy: Path, tmp_path: Path, person: str
+) -> None:
+    who = ("--key", key_file(tmp_path, "alice"), "--person", person)
+    code, out, _ = run("policy", "sign", policy, *who)
+    assert (code, out) == (1, "")
+
+
+def test_the_policy_in_force_is_printed_byte_for_byte(
+    run: Run, custody: MemoryCustody, alice: Path
+) -> None:
+    code, out, err = run("--config", alice, "policy", "show")
+    assert code == 0
+    assert out.encode() == POLICY
+    assert digest(POLICY) in err
+
+
+def test_a_version_is_drafted_signed_and_applied(
+    run: Run, custody: MemoryCustody, tmp_path: Path
+) -> None:
+    book, signatures = tmp_path / "book.json", tmp_path / "book.signatures"
+    config = config_file(tmp_path, "alice")
+    draft = ("--add", CUSTOMER.address, "--label", "a customer", "--memo", "7")
+    assert run("--config", config, "book", "draft", book, *draft)[0] == 0
+    for person in ("alice", "carol"):
+        mine = config_file(tmp_path, person)
+        assert run("--config", mine, "book", "sign", book, "--signatures", signatures)[0] == 0
+    code, out, _ = run("--config", config, "book", "apply", book, "--signatures", signatures)
+
+    assert (code, out.split()[0]) == (0, "applied:")
+    (request,) = custody.sent("CreateBookVersion")
+    changes = [Signed(item.statement, item.signature) for item in request.changes]
+    force = (6, "ab" * 32)
+    opened = open_book(parse_policy(POLICY), request.book, changes, in_force=force, now=unix_ms())
+    assert isinstance(opened, Book)
+    assert [(item.address, item.memo) for item in opened.add] == [(CUSTOMER.address, "7")]
+
+
+def test_a_first_version_is_drafted_without_custody(run: Run, tmp_path: Path) -> None:
+    options = ("--version", "1", "--network", "solana:devnet", "--label", "bad")
+    file = tmp_path / "book.json"
+    assert run("book", "draft", file, "--remove", CUSTOMER.address, *options)[0] == 0
+    book = decode(Book, file.read_bytes())
+    assert (book.version, book.previous, len(book.add), len(book.remove)) == (1, "", 0, 1)
+    code, out, _ = run("book", "check", file)
+    assert code == 0
+    assert f"removes         {CUSTOMER.address}" in out
+    assert run("book", "draft", file, "--add", CUSTOMER.address, *options)[0] == 1
+    assert decode(Book, file.read_bytes()) == book
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--add", "with blank", "--label", "x"), "add[0].address"),
+        (("--add", CUSTOMER.address, "--label", "x" * 65), "add[0].label"),
+        (("--label", "x"), "either --add ADDRESS or --remove"),
+    ],
+)
+def test_a_bad_entry_is_named_and_nothing_written(
+    run: Run, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    place = ("--version", "1", "--network", "solana:devnet")
+    code, _, err = run("book", "draft", tmp_path / "book.json", *options, *place)
+    assert code == 1
+    assert words in err
+    assert not (tmp_path / "book.json").exists()
+
+
+def test_a_file_that_is_no_book_is_not_signed(run: Run, policy: Path, tmp_path: Path) -> None:
+    who = ("--key", key_file(tmp_path, "alice"), "--person", "alice")
+    signatures = tmp_path / "signatures"
+    assert run("book", "sign", policy, *who, "--signatures", signatures)[0] == 1
+    assert not signatures.exists()

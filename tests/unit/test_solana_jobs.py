@@ -1,0 +1,177 @@
+"""Within which bounds custody may choose chain parameters, and that nothing else is its choice."""
+
+from typing import Any
+
+import pytest
+
+from custody.chains.solana_checks import check_nonce_open, check_transfer, nonce_address
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Code, Refusal
+from policies.statements import Destination, Intent
+from signer.chains import solana
+from signer.chains.solana_jobs import (
+    NONCE_RENT_MAX,
+    build_nonce_open,
+    build_transfer,
+    refuse_destination,
+)
+from tests.factories import HOT_ADDRESS, STRANGER, key, make_intent, make_policy
+
+WALLET = make_policy().wallets["hot-sol"]
+MAXIMUM_FEE = 1_000_000  # lamports, the policy's 0.001 SOL
+DEAREST = {"unit_limit": 1_000_000, "unit_price": 995_000}  # with 5,000 for the signature
+VALUE = b"\x07" * 32
+
+
+def transfer(
+    nonce_index: int = 3, nonce_value: bytes = VALUE, intent: Intent | None = None, **budget: Any
+) -> bytes | Refusal:
+    parameters = wire.SolanaParameters(
+        nonce_index=nonce_index, nonce_value=nonce_value, budget=make_budget(**budget)
+    )
+    built = build_transfer(WALLET, intent or make_intent(), wire.Transfer(solana=parameters))
+    if isinstance(built, Refusal):
+        return built
+    assert (built.nonce_index, built.nonce_value) == (nonce_index, nonce_value)
+    return signed(built.message)
+
+
+def nonce_open(
+    index: int = 3, blockhash: bytes = VALUE, rent: int = 1_447_680, **budget: Any
+) -> bytes | Refusal:
+    job = wire.NonceOpen(
+        wallet="hot-sol", index=index, blockhash=blockhash, rent=rent, budget=make_budget(**budget)
+    )
+    built = build_nonce_open(WALLET, job)
+    return built if isinstance(built, Refusal) else signed(built)
+
+
+def make_budget(unit_limit: int = 1000, unit_price: int = 0) -> wire.ComputeBudget:
+    return wire.ComputeBudget(unit_limit=unit_limit, unit_price=unit_price)
+
+
+def signed(message: bytes) -> bytes:
+    return solana.transaction(message, key("hot-sol").sign(message).signature)
+
+
+def refused(built: bytes | Refusal, code: Code, words: str) -> None:
+    assert isinstance(built, Refusal)
+    assert built.code is code
+    assert words in built.message
+
+
+@pytest.mark.parametrize("budget", [{}, DEAREST])
+@pytest.mark.parametrize("memo", ["", "蔵 7"])
+def test_a_transfer_pays_what_the_intent_says(memo: str, budget: dict[str, Any]) -> None:
+    destination = Destination(STRANGER.address, memo)
+    built = transfer(intent=make_intent(destination=destination, amount=7), **budget)
+    assert isinstance(built, bytes)
+    check_transfer(
+        built,
+        source=HOT_ADDRESS,
+        nonce_account=nonce_address(HOT_ADDRESS, 3),
+        nonce_value=VALUE,
+        destination=STRANGER.address,
+        amount=7,
+        memo=memo,
+        maximum_fee=MAXIMUM_FEE,
+    )
+
+
+@pytest.mark.parametrize("budget", [{}, DEAREST])
+@pytest.mark.parametrize("rent", [1, NONCE_RENT_MAX])
+def test_a_nonce_is_opened_for_the_wallet_itself(rent: int, budget: dict[str, Any]) -> None:
+    built = nonce_open(rent=rent, **budget)
+    assert isinstance(built, bytes)
+    check_nonce_open(
+        built, wallet=HOT_ADDRESS, index=3, blockhash=VALUE, rent=rent, maximum_fee=MAXIMUM_FEE
+    )
+
+
+@pytest.mark.parametrize("build", [transfer, nonce_open])
+def test_a_fee_above_the_policy_is_refused(build: Any) -> None:
+    for budget in (
+        DEAREST | {"unit_price": 995_001},
+        {"unit_limit": 1, "unit_price": 995_000_000_001},  # a part of a lamport more
+        {"unit_limit": 1_400_000, "unit_price": 2**62},
+    ):
+        refused(build(**budget), Code.FEE_EXCEEDED, "base units is above 1000000")
+    assert build(**DEAREST | {"unit_price": 995_001}).rule == "wallets.hot-sol.maximum_fee"
+
+
+@pytest.mark.parametrize("build", [transfer, nonce_open])
+@pytest.mark.parametrize(
+    "budget",
+    [
+        {"unit_limit": 0},
+        {"unit_limit": 1_400_001},
+        {"unit_limit": 1_400_000, "unit_price": 2**64 - 1},
+    ],
+)
+def test_a_budget_that_the_chain_does_not_have_is_refused(
+    build: Any, budget: dict[str, Any]
+) -> None:
+    refused(build(**budget), Code.CHAIN_PARAMETERS_INVALID, "not within")
+
+
+@pytest.mark.parametrize("index", [4, 5, 2**32 - 1])
+def test_a_nonce_outside_the_pool_is_refused(index: int) -> None:
+    words = f"nonce index {index} "
+    refused(transfer(nonce_index=index), Code.CHAIN_PARAMETERS_INVALID, words)
+    refused(nonce_open(index=index), Code.CHAIN_PARAMETERS_INVALID, words)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x07", VALUE[1:], VALUE + b"\x07", VALUE * 2])
+def test_a_hash_of_another_length_is_refused(value: bytes) -> None:
+    words = "outside the wallet's pool"
+    refused(transfer(nonce_value=value), Code.CHAIN_PARAMETERS_INVALID, words)
+    refused(nonce_open(blockhash=value), Code.CHAIN_PARAMETERS_INVALID, words)
+
+
+@pytest.mark.parametrize("rent", [0, NONCE_RENT_MAX + 1, 2**63, 2**64 - 1])
+def test_a_rent_out_of_bounds_is_refused(rent: int) -> None:
+    refused(nonce_open(rent=rent), Code.CHAIN_PARAMETERS_INVALID, f"rent of {rent} lamports")
+
+
+def test_parameters_left_out_are_refused() -> None:
+    """Absence is no zero: neither a free transaction nor nonce 0 of the pool."""
+    code = Code.CHAIN_PARAMETERS_INVALID
+    for job in (wire.Transfer(), wire.Transfer(solana=wire.SolanaParameters())):
+        built = build_transfer(WALLET, make_intent(), job)
+        assert isinstance(built, Refusal)
+        assert built.code is code
+    opening = build_nonce_open(WALLET, wire.NonceOpen(wallet="hot-sol"))
+    assert isinstance(opening, Refusal)
+    assert opening.code is code
+
+
+def test_parameters_of_another_chain_are_refused() -> None:
+    intent = make_intent(network="stellar:testnet")
+    words = "not those of stellar:testnet"
+    refused(transfer(intent=intent), Code.CHAIN_PARAMETERS_INVALID, words)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        (HOT_ADDRESS, "the paying wallet itself"),
+        ("11111111111111111111111111111111", "the Solana runtime"),
+        ("SysvarRent111111111111111111111111111111111", "the Solana runtime"),
+        ("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA", "the token program"),
+        ("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", "the mint of USDC"),
+        (STRANGER.address[:-1], "no address"),
+        (STRANGER.address[:-1] + "0", "no address"),
+        (STRANGER.address.lower(), "no address"),
+    ],
+)
+def test_a_destination_that_cannot_be_paid_is_refused(address: str, words: str) -> None:
+    refusal = refuse_destination(WALLET, make_intent(destination=Destination(address, "")))
+    assert refusal
+    assert (refusal.code, refusal.field) == (Code.DESTINATION_INVALID, "destination.address")
+    assert words in refusal.message
+
+
+def test_an_own_nonce_account_is_never_paid_from_itself() -> None:
+    """Only the builder sees it: the address depends on the index that custody names."""
+    own = make_intent(destination=Destination(nonce_address(HOT_ADDRESS, 3), ""))
+    refused(transfer(intent=own), Code.DESTINATION_INVALID, "must differ")
