@@ -1,11 +1,11 @@
 # The README's two commands are `make demo` and `make test`: each first installs whatever is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check lint format proto lock
+.PHONY: help setup demo up down compose-up compose-down test check lint format proto lock
 bin := .venv/bin
 out := proto
 
 help: ## List these targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 19
 
 setup: ## Install the missing Debian packages and .venv/; nothing if that is done
 	@requirements/setup.sh
@@ -18,6 +18,15 @@ up: setup ## Start the whole system for development and leave it running
 
 down: setup ## Stop what `make up` started
 	@$(bin)/python -m custody.dev.down
+
+compose-up: ## The same system in containers; needs a Docker engine, docker-compose, debootstrap, root
+	@docker image inspect kura-build >/dev/null 2>&1 || .ci/base-image.sh
+	docker-compose build --quiet
+	docker-compose up -d
+	@code=$$(docker wait "$$(docker-compose ps -q first-book)"); docker-compose logs first-book; exit $$code
+
+compose-down: ## Stop the containers; the volumes keep their data
+	docker-compose down
 
 test: lint ## All static checks, then all tests
 	$(bin)/python -m pytest -n 2 --dist worksteal

@@ -2,3 +2,5 @@
 
 Assumed hostile by the signer, so nothing here decides what may be signed.
 """
+
+__version__ = "0.1.0"

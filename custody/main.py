@@ -5,12 +5,12 @@ Exit codes: 0 done, 1 refused or failed (the reason on standard error), 2 not un
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from custody import __version__
 from custody.cli.output import print_problem
 from custody.cli.problems import words_of
 from custody.cli.session import using_config
@@ -32,7 +32,7 @@ app = App(
     name="custody",
     help="Kura's custody: ask for withdrawals, approve them, read policy and books.",
     help_format="plaintext",
-    version=lambda: version("kura"),
+    version=__version__,
     result_action="return_value",
 )
 for _noun, _help in NOUNS.items():

@@ -19,6 +19,7 @@ from signer.chains import solana, solana_address
 from signer.chains.solana_jobs import build_nonce_open, build_transfer, refuse_destination
 from signer.hsm import Token
 from signer.journal import Journal, NonceUsed, Reservation
+from signer.pkcs11 import KeyRefusedError
 
 AUDIT_LABEL = "audit"
 NONCE_OPENS_MAX = 16
@@ -39,6 +40,8 @@ class Guard:
         self._journal = journal
         self._now = now
         self._keys = token.keys()
+        if AUDIT_LABEL not in self._keys:
+            raise KeyRefusedError("the token holds no audit key: is it the one of signer init?")
         self._audit_key = key_text(self._keys[AUDIT_LABEL])
         file = journal.policy()
         self._policy = parse_policy(file) if file else None

@@ -1,6 +1,7 @@
 """The command `signer`: set-up on the isolated host, then `signer serve`."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ def serve(settings: Settings) -> None:
     for warning in hardening.harden():
         print(f"signer: warning: {warning}", file=sys.stderr, flush=True)
     token = Token.open(settings.module, settings.token, read_pin(settings.pin_file))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     guard = Guard(token, Journal(settings.journal), _now)
     frames.serve(settings.socket, settings.peer_uid, guard.answer)
 

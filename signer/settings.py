@@ -31,7 +31,7 @@ def _settings(root: Table) -> Settings:
     return Settings(
         module=root.value("module", _path),
         token=root.value("token", _text),
-        pin_file=root.value("pin_file", lambda value: _path(value) if value else None),
+        pin_file=root.value("pin_file", lambda value: None if value == "" else _path(value)),
         journal=root.value("journal", _path),
         socket=root.value("socket", _path),
         peer_uid=root.value("peer_uid", _uid),

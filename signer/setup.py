@@ -1,7 +1,6 @@
 """What an operator does on the isolated host besides `serve`, which loads none of this."""
 
 import argparse
-import hmac
 import socket
 import sys
 import time
@@ -65,7 +64,7 @@ def install(settings: Settings, options: argparse.Namespace) -> None:
     if refusal:
         raise UsageError(f"{refusal.code}: {refusal.message}; next: {NEXT[refusal.code]}")
     print(DIGEST_PROMPT, end="", flush=True)
-    if not hmac.compare_digest(sys.stdin.readline().strip(), policy.digest):
+    if sys.stdin.readline().strip() != policy.digest:
         raise UsageError("the digest typed is not this file's: compare the file with the officers")
     journal = Journal(settings.journal)
     journal.install_policy(policy.version, file)
@@ -86,10 +85,14 @@ def status(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _call(path: Path, request: wire.Request) -> wire.Reply:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(str(path))
-        frames.write_frame(connection, request.SerializeToString())
-        frame = frames.read_frame(connection)
-        if frame is None:
-            raise frames.FrameError("the signer closed the connection: is this user its relay's?")
-        return wire.Reply.FromString(frame)
+    words = f"no answer at {path}: is `signer serve` running, and is this user its relay's?"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(path))
+            frames.write_frame(connection, request.SerializeToString())
+            frame = frames.read_frame(connection)
+    except (frames.FrameError, OSError) as error:
+        raise UsageError(f"{words} ({error})") from error
+    if frame is None:
+        raise UsageError(words)
+    return wire.Reply.FromString(frame)

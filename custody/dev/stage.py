@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from custody.client import CustodyClient
+from custody.dev.genesis import NETWORK
 from custody.dev.layout import WALLET
-from custody.dev.system import BIN, NETWORK, System
+from custody.dev.system import BIN, System
 from kura.custody.v1 import custody_pb2 as wire
 
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import grpc
 import httpx
 import psycopg
-from solders.keypair import Keypair
 
 from custody.client import CustodyClient
+from custody.dev.genesis import CUSTOMERS, fill_policy, first_book, sign_first
 from custody.dev.layout import OFFICERS, REQUESTER, WALLET, Layout, write_settings
 from custody.dev.pki import Authority
 from custody.dev.processes import ProcessError, Running, running, start, stop
@@ -24,18 +24,14 @@ from custody.keys import create_key, load_key
 from custody.store.database import migrate
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
-from policies.signature_file import format_signature, parse_signatures
-from policies.statements import Book, BookEntry, Change, digest, encode
+from policies.signature_file import parse_signatures
+from policies.statements import digest
 
 T = TypeVar("T")
 BIN = Path(sys.executable).parent
-EXAMPLE = Path(__file__).parents[2] / "policies" / "example.toml"
-NETWORK = "solana:devnet"
-SIGNERS = ("alice", "carol")
 PROCESSES = ("devnet", "signer", "worker", "relay", "api")
 WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.1
-DAY_MS = 24 * 3600 * 1000
 
 
 class IsolationError(Exception):
@@ -129,10 +125,9 @@ class System:
         return match[1]
 
     @property
-    def customers(self) -> list[str]:
+    def customers(self) -> Sequence[str]:
         """Two destinations in the address book."""
-        seeds = (bytes([number]) * 32 for number in (1, 2))
-        return [str(Keypair.from_seed(seed).pubkey()) for seed in seeds]
+        return CUSTOMERS
 
     def rpc(self, method: str, *params: object) -> object:
         """Ask the devnet."""
@@ -164,32 +159,13 @@ class System:
         audit_key = _word_after("audit key", made)
         address = _word_after("address", self._signer("keygen", WALLET))
         keys = {name: create_key(self.layout.key(name), None) for name in (*OFFICERS, REQUESTER)}
-        text = EXAMPLE.read_text()
-        for name, key in keys.items():
-            text = re.sub(rf'(\[\w+\.{name}\]\nkeys = \[")[^"]+', rf"\g<1>{key.public}", text)
-        text = re.sub(r'(?m)^(address = ")[^"]+', rf"\g<1>{address}", text)
-        text = re.sub(r'(?m)^(signer = ")[^"]+', rf"\g<1>{audit_key}", text)
+        text = fill_policy(keys, audit_key, address)
         draft = self.layout.policy.with_suffix(".draft")
-        draft.write_text(text)
+        draft.write_bytes(text)
         signatures = draft.with_suffix(".signatures")
-        signatures.write_text(self._signed("policy", digest(text.encode()), ""))
-        self._signer("policy", "install", draft, signatures, answer=digest(text.encode()) + "\n")
+        signatures.write_text(sign_first(keys, "policy", digest(text)))
+        self._signer("policy", "install", draft, signatures, answer=digest(text) + "\n")
         draft.rename(self.layout.policy)
-
-    def _signed(self, subject: str, of: str, previous: str) -> str:
-        lines = []
-        for person in SIGNERS:
-            key = load_key(self.layout.key(person), lambda: b"")
-            change = Change(
-                key=key.public,
-                person=person,
-                subject=subject,
-                digest=of,
-                previous=previous,
-                expires=int(time.time() * 1000) + DAY_MS,
-            )
-            lines.append(format_signature(key.sign(change)))
-        return "".join(lines)
 
     def _fund(self) -> None:
         if self.balance(self.wallet_address) == 0:
@@ -205,12 +181,9 @@ class System:
             if policy.book_version != "0":
                 return
             self._say("address book")
-            entries = tuple(
-                BookEntry(network=NETWORK, address=address, memo="", label=f"customer {number}")
-                for number, address in enumerate(self.customers, start=1)
-            )
-            statement = encode(Book(version=1, previous="", add=entries, remove=()))
-            lines = self._signed("book", digest(statement), "")
+            keys = {name: load_key(self.layout.key(name), lambda: b"") for name in OFFICERS}
+            statement = first_book()
+            lines = sign_first(keys, "book", digest(statement))
             changes = [
                 wire.SignedStatement(statement=item.statement, signature=item.signature)
                 for item in parse_signatures(lines.encode())

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from custody.dev.genesis import NETWORK
 from custody.dev.layout import WALLET
 from custody.dev.processes import seen
-from custody.dev.system import BIN, NETWORK, PROCESSES, System
+from custody.dev.system import BIN, PROCESSES, System
 from kura.custody.v1 import custody_pb2 as wire
 
 ROOT = Path(__file__).parents[2]
