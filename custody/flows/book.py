@@ -1,7 +1,7 @@
 """CreateBookVersion: custody keeps a signed address-book version until the signer has decided."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from custody.flows import checks
 from custody.flows.parts import Parts, unix_ms
@@ -30,18 +30,16 @@ async def create_book_version(
     try:
         book = decode(Book, statement)
     except StatementError as error:
-        return Refusal(Code.BOOK_MALFORMED, str(error), field=f"book.{error.field}")
+        field = f"book.{error.field}".rstrip(".")
+        return Refusal(Code.BOOK_MALFORMED, str(error), field=field)
     row = BookRow(book.version, digest(statement), statement, _frame(statement, changes))
     async with parts.database.transaction() as connection:
         signer = await signers.latest(connection)
         if signer is None or not signer.policy:
             return checks.SIGNER_UNSEEN
         past = await signers.get_book(connection, book.version)
-        if past and (past.digest, past.changes) == (row.digest, row.changes):
-            return _state(past)
-        if past and not past.refusal:
-            words = f"version {book.version} of the address book is another one"
-            return Refusal(Code.BOOK_OUT_OF_ORDER, words, field="book.version")
+        if past and not (past.refusal and past.changes != row.changes):
+            return _became(past, row)
         return await _add(connection, signer, row, changes)
 
 
@@ -52,10 +50,19 @@ async def _add(
     policy = parse_policy(signer.policy)
     book = open_book(policy, row.statement, changes, in_force=in_force, now=unix_ms())
     if isinstance(book, Refusal):
-        return book
+        return replace(book, field=f"book.{book.field}") if book.field else book
     await signers.add_book(connection, row)
     await notify(connection)
-    return _state(row)
+    kept = await signers.get_book(connection, row.version)
+    return _became(kept or row, row)
+
+
+def _became(kept: BookRow, row: BookRow) -> BookState | Refusal:
+    """Say what became of `row`, when `kept` is the version of its number."""
+    if kept.digest == row.digest:
+        return _state(kept)
+    words = f"version {row.version} of the address book is another one"
+    return Refusal(Code.BOOK_OUT_OF_ORDER, words, field="book.version")
 
 
 def _state(row: BookRow) -> BookState | Refusal:

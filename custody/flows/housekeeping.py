@@ -81,8 +81,9 @@ async def book_inflows(parts: WorkerParts) -> bool:
         if inflow > 0:
             reference = f"{wallet.name}:{inflows}"
             async with parts.database.transaction() as connection:
-                await balances.book(connection, wallet.name, "inflow", inflow, reference)
-            log.info("inflow", wallet=wallet.name, amount=str(inflow))
+                new = await balances.book(connection, wallet.name, "inflow", inflow, reference)
+            if new:
+                log.info("inflow", wallet=wallet.name, amount=str(inflow))
     return False
 
 

@@ -1,5 +1,7 @@
 """Keeps each wallet's pool of durable nonces open, and their present values known."""
 
+from dataclasses import replace
+
 import structlog
 
 from custody.chains import solana_checks
@@ -40,14 +42,25 @@ async def _keep(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
     value = await parts.node.nonce_value(address, wallet.address, "finalized")
     if value is None:
         return await _open(parts, wallet, nonce)
-    rent = await parts.node.minimum_rent(NONCE_SPACE)
+    cost = await _opening_cost(parts, wallet, nonce) if nonce.reserved else 0
     async with parts.database.transaction() as connection:
+        if not await nonces.unchanged(connection, nonce):
+            return False
         if nonce.reserved:
-            cost = rent + parts.fee.lamports
             await balances.release(connection, wallet.name, nonce.reserved)
             await balances.book(connection, wallet.name, "nonce", -cost, address)
         await nonces.read(connection, nonce, value)
     return True
+
+
+async def _opening_cost(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> int:
+    """Return rent and fee; the most it can be where the chain does not tell.
+
+    What is booked too much comes back as an inflow; too little would show money that is not there.
+    """
+    status = await parts.node.status(nonce.opening_id) if nonce.opening_id else None
+    fee = wallet.maximum_fee if status is None or status.fee is None else status.fee
+    return await parts.node.minimum_rent(NONCE_SPACE) + fee
 
 
 async def _open(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
@@ -70,6 +83,8 @@ async def _open(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
 async def _forget(parts: WorkerParts, nonce: Nonce, fee: int) -> None:
     """Make room for another attempt; a failed one has cost its fee."""
     async with parts.database.transaction() as connection:
+        if not await nonces.unchanged(connection, nonce):
+            return
         if fee:
             reference = nonce.opening_id or ""
             await balances.book(connection, nonce.wallet, "fee", -fee, reference)
@@ -79,11 +94,9 @@ async def _forget(parts: WorkerParts, nonce: Nonce, fee: int) -> None:
 async def _sign_opening(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
     rent = await parts.node.minimum_rent(NONCE_SPACE)
     blockhash = await parts.node.latest_blockhash()
-    need = rent + wallet.maximum_fee
-    async with parts.database.transaction() as connection:
-        if not nonce.reserved and not await balances.reserve(connection, wallet.name, need):
-            return False
-        await nonces.opening(connection, nonce, None, None, nonce.reserved or need)
+    funded = await _set_aside(parts, nonce, rent + wallet.maximum_fee)
+    if funded is None:
+        return False
     job = wire.NonceOpen(
         wallet=wallet.name,
         index=nonce.index,
@@ -95,8 +108,9 @@ async def _sign_opening(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> boo
     if result.WhichOneof("outcome") != "signed":
         log.warning("nonce account refused", code=result.refusal.code, words=result.refusal.message)
         return False
+    transaction = result.signed.transaction
     name = solana_checks.check_nonce_open(
-        result.signed.transaction,
+        transaction,
         wallet=wallet.address,
         index=nonce.index,
         blockhash=blockhash,
@@ -104,7 +118,21 @@ async def _sign_opening(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> boo
         maximum_fee=wallet.maximum_fee,
     )
     async with parts.database.transaction() as connection:
-        reserved = nonce.reserved or need
-        await nonces.opening(connection, nonce, result.signed.transaction, name, reserved)
-    await parts.node.send(result.signed.transaction)
+        if not await nonces.unchanged(connection, funded):
+            return False
+        await nonces.opening(connection, funded, transaction, name, funded.reserved)
+    await parts.node.send(transaction)
     return True
+
+
+async def _set_aside(parts: WorkerParts, nonce: Nonce, need: int) -> Nonce | None:
+    """Return the account with `need` reserved for its opening; None when that is not free."""
+    if nonce.reserved:
+        return nonce
+    async with parts.database.transaction() as connection:
+        if not await nonces.unchanged(connection, nonce):
+            return None
+        if not await balances.reserve(connection, nonce.wallet, need):
+            return None
+        await nonces.opening(connection, nonce, None, None, need)
+    return replace(nonce, reserved=need)

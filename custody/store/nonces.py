@@ -39,6 +39,16 @@ async def unread(connection: Connection) -> list[Nonce]:
         return await cursor.fetchall()
 
 
+async def unchanged(connection: Connection, nonce: Nonce) -> bool:
+    """Lock the account until the transaction ends; False when another worker was here first."""
+    query = (
+        "SELECT 1 FROM nonce WHERE (wallet, index, reserved) = (%s, %s, %s) AND value IS NULL"
+        " AND holder IS NULL AND opening_id IS NOT DISTINCT FROM %s FOR UPDATE"
+    )
+    values = (nonce.wallet, nonce.index, nonce.reserved, nonce.opening_id)
+    return await (await connection.execute(query, values)).fetchone() is not None
+
+
 async def opening(
     connection: Connection, nonce: Nonce, transaction: bytes | None, name: str | None, reserved: int
 ) -> None:

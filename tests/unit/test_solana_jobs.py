@@ -136,11 +136,15 @@ def test_a_rent_out_of_bounds_is_refused(rent: int) -> None:
 def test_parameters_left_out_are_refused() -> None:
     """Absence is no zero: neither a free transaction nor nonce 0 of the pool."""
     code = Code.CHAIN_PARAMETERS_INVALID
-    for job in (wire.Transfer(), wire.Transfer(solana=wire.SolanaParameters())):
+    for job, words in (
+        (wire.Transfer(), "not those of solana:devnet"),
+        (wire.Transfer(solana=wire.SolanaParameters(nonce_value=VALUE)), "compute unit limit"),
+    ):
         built = build_transfer(WALLET, make_intent(), job)
         assert isinstance(built, Refusal)
         assert built.code is code
-    opening = build_nonce_open(WALLET, wire.NonceOpen(wallet="hot-sol"))
+        assert words in built.message
+    opening = build_nonce_open(WALLET, wire.NonceOpen(blockhash=VALUE, rent=1))
     assert isinstance(opening, Refusal)
     assert opening.code is code
 

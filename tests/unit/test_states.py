@@ -33,7 +33,7 @@ def test_no_event_leads_back_from_a_signature() -> None:
 
 
 def test_the_wire_knows_every_state() -> None:
-    names = {name.removeprefix("WITHDRAWAL_STATE_") for name in wire.WithdrawalState.keys()}
+    names = {name.removeprefix("WITHDRAWAL_STATE_") for name, _ in wire.WithdrawalState.items()}
     assert names == {"UNSPECIFIED", *State}
 
 

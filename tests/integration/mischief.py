@@ -1,0 +1,99 @@
+"""What can go wrong around a test's custody: on its wires to signer and node, and with itself.
+
+`LocalGateway` stands for gateway, relay and the signer's socket; `NodeLine` is HTTP to a real node.
+"""
+
+import json
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from custody.gateway import Gateway, SignerUnreachableError
+from kura.signer.v1 import signer_pb2 as wire
+from signer.frames import reply_to
+from signer.guard import Guard
+
+
+class Crash(BaseException):
+    """The process is gone: no `except Exception` sees it."""
+
+
+def crash_in(where: type, effect: str, patch: pytest.MonkeyPatch) -> None:
+    """Raise Crash as soon as that method has done its work."""
+    original = getattr(where, effect)
+
+    def done_and_dead(*arguments: object, **named: object) -> None:
+        original(*arguments, **named)
+        raise Crash
+
+    patch.setattr(where, effect, done_and_dead)
+
+
+@dataclass
+class LocalGateway(Gateway):
+    """Hands jobs to the guard. `refuse` and `replies_lost` are used up by transfers.
+
+    `asked` keeps every transfer that the guard was asked for; `tamper` changes what it signed.
+    """
+
+    guard: Guard
+    asked: list[wire.Transfer] = field(default_factory=list)
+    refuse: list[str] = field(default_factory=list)
+    replies_lost: int = 0
+    unreachable: bool = False
+    tamper: Callable[[bytes], bytes] = bytes
+
+    async def ask(self, jobs: Sequence[wire.Job]) -> list[wire.Result]:
+        if self.unreachable:
+            raise SignerUnreachableError("unplugged by the test")
+        results = [self._answer(job) for job in jobs]
+        if self.replies_lost and any(job.HasField("transfer") for job in jobs):
+            self.replies_lost -= 1
+            raise SignerUnreachableError("the reply was lost")
+        return results
+
+    def _answer(self, job: wire.Job) -> wire.Result:
+        transfer = job.HasField("transfer")
+        if transfer and self.refuse:
+            return wire.Result(refusal=wire.Refusal(code=self.refuse.pop(0), message="no"))
+        self.asked += [job.transfer] * transfer
+        frame = wire.Request(id=1, jobs=[job]).SerializeToString()
+        (result,) = wire.Reply.FromString(reply_to(frame, self.guard.answer)).results
+        if transfer and result.HasField("signed"):
+            result.signed.transaction = self.tamper(result.signed.transaction)
+        return result
+
+
+@dataclass
+class NodeLine(httpx.AsyncBaseTransport):
+    """The way to the node: `cut`, losing answers to methods once each, or changing their values."""
+
+    cut: bool = False
+    answers_lost: list[str] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # Its own TLS context, which is not used, would read every CA of the machine.
+        self._http = httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.cut:
+            raise httpx.ConnectError("cut by the test")
+        response = await self._http.handle_async_request(request)
+        answer = json.loads(await response.aread())
+        method = json.loads(request.content)["method"]
+        self.calls.append(method)
+        if method in self.answers_lost:
+            self.answers_lost.remove(method)
+            raise httpx.ReadError("lost by the test")
+        if method in self.results:
+            answer["result"]["value"] = self.results[method]
+        return httpx.Response(200, stream=httpx.ByteStream(json.dumps(answer).encode()))
+
+    async def aclose(self) -> None:
+        await self._http.aclose()

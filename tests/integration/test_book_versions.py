@@ -1,0 +1,179 @@
+"""Policy and address book as the signer has them in force: custody follows, and never leads."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from custody.flows.book import BookState, create_book_version
+from custody.flows.housekeeping import apply_book
+from custody.flows.sign import claim
+from custody.store import signers
+from custody.store.signers import SignerRow
+from policies.codes import Code, Refusal
+from policies.policy_file import parse_policy
+from policies.statements import Book, digest, encode
+from tests.factories import CUSTOMER, HOUR, SOL, STRANGER, make_book
+from tests.integration import house as houses
+from tests.integration.house import House
+from tests.integration.mischief import Crash
+from tests.integration.works import policy_file
+
+house = houses.house
+FIRST, RIVAL = make_book(CUSTOMER), make_book(STRANGER)
+LARGE = 20 * SOL
+
+
+def after(book: Book, **changes: Any) -> Book:
+    """Return a version that follows `book`; it has the same entries unless `changes` say so."""
+    follows = {"version": book.version + 1, "previous": digest(encode(book))}
+    return replace(book, **{**follows, **changes})
+
+
+def refusal(answer: object) -> tuple[Code, str]:
+    assert isinstance(answer, Refusal), answer
+    return answer.code, answer.field
+
+
+def state(answer: object) -> str:
+    assert isinstance(answer, BookState), answer
+    return answer.state
+
+
+async def seen(house: House) -> SignerRow:
+    async with house.parts.database.transaction() as connection:
+        row = await signers.latest(connection)
+    assert row is not None
+    return row
+
+
+@pytest.fixture
+async def funded(house: House) -> House:
+    """A house whose address book is still empty."""
+    house.pay(house.wallet, 100 * SOL)
+    await house.step()
+    return house
+
+
+async def test_a_version_is_pending_until_the_signer_has_it(funded: House) -> None:
+    house, statement, signed = funded, encode(FIRST), funded.changes(FIRST)
+    for _ in range(2):
+        answer = await create_book_version(house.parts, statement, signed)
+        assert answer == BookState("pending", digest(statement))
+    assert refusal(await house.submit(house.intent()))[0] is Code.DESTINATION_NOT_ALLOWED
+    await house.step()
+    for same in (signed, signed[::-1], house.changes(FIRST, ("bob", "carol"))):
+        answer = await create_book_version(house.parts, statement, same)
+        assert answer == BookState("applied", digest(statement))
+    assert (await seen(house)).book_digest == digest(statement)
+    await house.create()
+
+
+async def test_versions_that_custody_refuses_are_not_kept(funded: House) -> None:
+    house, statement = funded, encode(FIRST)
+    other, stale = house.changes(RIVAL), house.changes(FIRST)
+    for name, book, people, expected in (
+        ("one officer", FIRST, ["alice"], (Code.QUORUM_MISSING, "")),
+        ("one group", FIRST, ["alice", "bob"], (Code.QUORUM_MISSING, "")),
+        ("nobody", FIRST, [], (Code.QUORUM_MISSING, "")),
+        ("too early", after(FIRST), ["alice", "carol"], (Code.BOOK_OUT_OF_ORDER, "book.version")),
+        (
+            "another chain",
+            make_book(add=(replace(FIRST.add[0], network="solana:mainnet"),)),
+            ["alice", "carol"],
+            (Code.BOOK_MALFORMED, "book.add"),
+        ),
+    ):
+        assert refusal(await house.book(book, people)) == expected, name
+    answer = await create_book_version(house.parts, statement, other)
+    assert refusal(answer)[0] is Code.QUORUM_MISSING
+    for spoiled, field in ((b"{", "book"), (statement + b"\n", "book"), (b"{}", "book.kind")):
+        answer = await create_book_version(house.parts, spoiled, stale)
+        assert refusal(answer) == (Code.BOOK_MALFORMED, field)
+    house.clock.ahead_ms = HOUR
+    answer = await create_book_version(house.parts, statement, stale)
+    assert refusal(answer)[0] is Code.QUORUM_MISSING
+    assert await house.sql("SELECT count(*) FROM book_version") == [(0,)]
+
+
+async def test_what_the_signer_refuses_can_be_signed_anew(funded: House) -> None:
+    house, statement, stale = funded, encode(FIRST), funded.changes(FIRST)
+    assert state(await create_book_version(house.parts, statement, stale)) == "pending"
+    house.clock.ahead_ms = HOUR  # the signatures expire on the way
+    await house.step()
+    answer = await create_book_version(house.parts, statement, stale)
+    assert isinstance(answer, Refusal)
+    assert answer.message.startswith("the signer refused it: QUORUM_MISSING")
+    assert state(await house.book(FIRST)) == "pending"
+    await house.step()
+    assert state(await house.book(FIRST)) == "applied"
+
+
+async def test_of_two_rival_versions_at_the_same_time_one_is_kept(funded: House) -> None:
+    house = funded
+    await house.open_connections()
+    answers = await asyncio.gather(*(house.book(book) for book in (FIRST, RIVAL) * 4))
+    kept = {answer.digest for answer in answers if isinstance(answer, BookState)}
+    refused = {refusal(answer) for answer in answers if isinstance(answer, Refusal)}
+    assert len(kept) == 1
+    assert refused == {(Code.BOOK_OUT_OF_ORDER, "book.version")}
+    await house.step()
+    assert {(await seen(house)).book_digest} == kept
+
+
+async def test_a_removal_acts_on_what_is_in_the_queue(house: House) -> None:
+    await house.ready()
+    queued, signing = await house.create(), await house.create()
+    await house.sql("UPDATE withdrawal SET retry_at = 'infinity' WHERE digest = %s", queued.digest)
+    await claim(house.parts)
+    second = after(FIRST, add=RIVAL.add, remove=FIRST.add)
+    assert state(await house.book(second)) == "pending"
+    await apply_book(house.parts)
+    await house.step()
+    for row, by in ((queued, "custody"), (signing, "signer")):
+        ended = await house.row(row)
+        assert (ended.state, ended.refused_by) == ("BLOCKED", by)
+        assert ended.refusal_code == "DESTINATION_NOT_ALLOWED"
+    assert refusal(await house.book(RIVAL)) == (Code.BOOK_OUT_OF_ORDER, "book.version")
+    await house.create(destination=STRANGER)
+
+
+async def test_a_crash_between_the_signer_and_custodys_copy(
+    funded: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = funded
+    await house.book(FIRST)
+
+    async def dead(*_: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signers, "book_applied", dead)
+        assert await house.dies(apply_book(house.parts))
+    await house.step()
+    assert state(await house.book(FIRST)) == "applied"
+    await house.create()
+
+
+async def test_a_new_policy_of_the_signer_is_custodys_too(house: House) -> None:
+    await house.ready()
+    pending, queued = await house.create(amount=LARGE), await house.create(amount=SOL)
+    await house.decide(pending, "alice")
+    tighter = policy_file(house.wallet, house.audit_key).replace(b'"1 SOL"', b'"0.5 SOL"')
+    tighter = tighter.replace(b'previous = ""', f'previous = "{house.policy.digest}"'.encode())
+    house.policy = parse_policy(tighter.replace(b"version = 1", b"version = 2"))
+    file = tighter.replace(b"version = 1", b"version = 2")
+    house.journal._db.execute("INSERT INTO policy VALUES (2, ?)", (file,))
+    await house.stop()
+    await house.start()
+    await house.step()
+    assert (await seen(house)).policy_digest == house.policy.digest
+    for row in (pending, queued):
+        assert (await house.row(row)).state == "PENDING_APPROVAL"
+    for person in ("carol", "alice"):  # the approval under the old policy does not count
+        assert (await house.row(pending)).state == "PENDING_APPROVAL"
+        await house.decide(pending, person)
+    await house.step()
+    assert (await house.row(pending)).state == "COMPLETED"
+    assert await house.on_chain(CUSTOMER.address) == LARGE

@@ -1,0 +1,230 @@
+"""Custody's API in memory, behind gRPC's own channel interface: no socket, the real messages.
+
+It answers as custody does, `lie` changes what it shows, and `outages` are what it answers first.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import grpc
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from custody.errors import ReusedRefusal, abort
+from custody.tls import TlsFiles
+from kura.custody.v1 import custody_pb2 as wire
+from policies.codes import Code, Refusal
+from policies.statements import Approval, Cancel, Intent, Signed, decode, digest
+from tests.factories import key, policy_file
+
+Lie = Callable[[wire.Withdrawal], object]
+_PENDING = wire.WITHDRAWAL_STATE_PENDING_APPROVAL
+
+
+class CallError(grpc.RpcError):  # type: ignore[misc]
+    """What a failed call raises."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, metadata: Any = ()) -> None:
+        super().__init__(details)
+        self._said = (code, details, metadata)
+
+    def code(self) -> grpc.StatusCode:
+        return self._said[0]
+
+    def details(self) -> str:
+        return self._said[1]
+
+    def trailing_metadata(self) -> Any:
+        return self._said[2]
+
+
+class _Context:
+    async def abort(self, code: grpc.StatusCode, details: str, metadata: Any) -> NoReturn:
+        raise CallError(code, details, metadata)
+
+
+def refuse(refusal: Refusal) -> NoReturn:
+    """Fail the call as custody does."""
+    asyncio.run(abort(_Context(), refusal))
+    raise AssertionError
+
+
+def shown(signed: Signed, *approvals: Signed, state: Any = _PENDING) -> wire.Withdrawal:
+    """Return a withdrawal as an honest custody shows it."""
+    intent = decode(Intent, signed.statement)
+    withdrawal = wire.Withdrawal(
+        name=f"withdrawals/{digest(signed.statement)}",
+        requester=intent.requester,
+        request_id=intent.request_id,
+        wallet=f"wallets/{intent.wallet}",
+        network=intent.network,
+        asset=intent.asset,
+        destination=wire.Destination(
+            address=intent.destination.address, memo=intent.destination.memo
+        ),
+        amount=str(intent.amount),
+        state=state,
+        intent=wire.SignedStatement(statement=signed.statement, signature=signed.signature),
+    )
+    withdrawal.expire_time.FromMilliseconds(intent.expires)
+    for item in approvals:
+        withdrawal.approvals.add(statement=item.statement, signature=item.signature)
+    return withdrawal
+
+
+class MemoryCustody:
+    """The API's methods over dictionaries."""
+
+    def __init__(self, policy: bytes | None = None) -> None:
+        self.policy = policy or policy_file()
+        self.withdrawals: dict[str, wire.Withdrawal] = {}
+        self.calls: list[tuple[str, Any]] = []
+        self.outages: list[grpc.RpcError] = []
+        self.lie: Lie = lambda _: None
+        self.page = 2
+
+    def create_withdrawal(self, request: Any) -> wire.CreateWithdrawalResponse:
+        signed = Signed(request.intent.statement, request.intent.signature)
+        made = shown(signed)
+        for past in self.withdrawals.values():
+            same_id = (past.requester, past.request_id) == (made.requester, made.request_id)
+            if same_id and past.name != made.name:
+                refuse(ReusedRefusal(Code.REQUEST_ID_REUSED, "it was used", name=past.name))
+        self.withdrawals.setdefault(made.name, made)
+        return wire.CreateWithdrawalResponse(withdrawal=self._shown(made.name))
+
+    def get_withdrawal(self, request: Any) -> wire.GetWithdrawalResponse:
+        if request.name not in self.withdrawals:
+            refuse(Refusal(Code.NOT_FOUND, f"there is no {request.name}", field="name"))
+        return wire.GetWithdrawalResponse(withdrawal=self._shown(request.name))
+
+    def list_withdrawals(self, request: Any) -> wire.ListWithdrawalsResponse:
+        first = int(request.page_token or 0)
+        names = list(self.withdrawals)[first : first + self.page]
+        token = str(first + self.page) if len(names) == self.page else ""
+        found = [self._shown(name) for name in names]
+        return wire.ListWithdrawalsResponse(withdrawals=found, next_page_token=token)
+
+    def list_pending_approvals(self, request: Any) -> wire.ListPendingApprovalsResponse:
+        found = [self._shown(name) for name in self.withdrawals]
+        return wire.ListPendingApprovalsResponse(withdrawals=found)
+
+    def cancel_withdrawal(self, request: Any) -> wire.CancelWithdrawalResponse:
+        decode(Cancel, request.cancel.statement)
+        self.withdrawals[request.name].state = wire.WITHDRAWAL_STATE_CANCELLED
+        return wire.CancelWithdrawalResponse(withdrawal=self._shown(request.name))
+
+    def create_approval(self, request: Any) -> wire.CreateApprovalResponse:
+        decode(Approval, request.approval.statement)
+        self.withdrawals[request.parent].approvals.append(request.approval)
+        return wire.CreateApprovalResponse(withdrawal=self._shown(request.parent))
+
+    def list_balances(self, request: Any) -> wire.ListBalancesResponse:
+        balance = wire.Balance(
+            wallet="wallets/hot-sol",
+            asset="SOL",
+            total="2500000000",
+            in_use="500000000",
+            available="2000000000",
+        )
+        return wire.ListBalancesResponse(balances=[balance])
+
+    def get_policy(self, request: Any) -> wire.GetPolicyResponse:
+        return wire.GetPolicyResponse(
+            policy=self.policy, digest=digest(self.policy), book_version="6", book_digest="ab" * 32
+        )
+
+    def create_book_version(self, request: Any) -> wire.CreateBookVersionResponse:
+        return wire.CreateBookVersionResponse(state="applied", digest=digest(request.book))
+
+    def sent(self, method: str) -> list[Any]:
+        """Return the requests of one method, in order."""
+        return [request for name, request in self.calls if name == method]
+
+    def _shown(self, name: str) -> wire.Withdrawal:
+        copy = wire.Withdrawal()
+        copy.CopyFrom(self.withdrawals[name])
+        self.lie(copy)
+        return copy
+
+
+class _Channel(grpc.Channel):  # type: ignore[misc]
+    def __init__(self, custody: MemoryCustody) -> None:
+        self._custody = custody
+
+    def unary_unary(self, method: str, *serializers: Any, **options: Any) -> Any:
+        name = method.rsplit("/", 1)[1]
+        encode, parse = options["request_serializer"], options["response_deserializer"]
+
+        def call(request: Any, timeout: float) -> Any:
+            assert timeout > 0
+            received = type(request).FromString(encode(request))
+            self._custody.calls.append((name, received))
+            if self._custody.outages:
+                raise self._custody.outages.pop(0)
+            return parse(getattr(self._custody, _snake(name))(received).SerializeToString())
+
+        return call
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _absent(self, *_: Any, **__: Any) -> NoReturn:
+        raise AssertionError("custody's API has only unary methods")
+
+    unary_stream = stream_unary = stream_stream = subscribe = unsubscribe = _absent
+
+
+def _snake(name: str) -> str:
+    return re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, custody: MemoryCustody) -> MemoryCustody:
+    """Let every channel that is opened lead to `custody`."""
+    monkeypatch.setattr(grpc, "secure_channel", lambda *_, **__: _Channel(custody))
+    return custody
+
+
+def tls_files(folder: Path) -> TlsFiles:
+    """Return files that stand where certificates would."""
+    for name in ("ca.pem", "certificate.pem", "key.pem"):
+        (folder / name).touch()
+    return TlsFiles(folder / "ca.pem", folder / "certificate.pem", folder / "key.pem")
+
+
+def key_file(folder: Path, name: str) -> Path:
+    """Write the private key that tests know as `name`, as its owner keeps it."""
+    private = Ed25519PrivateKey.from_private_bytes(bytes(key(name)))
+    file = folder / f"{name}.pem"
+    file.touch(mode=0o600)
+    file.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return file
+
+
+def config_file(folder: Path, name: str, pinned: str = "") -> Path:
+    """Write the settings of a person or requester, their key beside them."""
+    tls_files(folder)
+    key_file(folder, name)
+    lines = [
+        'target = "custody.test:443"',
+        'ca = "ca.pem"',
+        'certificate = "certificate.pem"',
+        'key = "key.pem"',
+        f'signing_key = "{name}.pem"',
+        f'name = "{name}"',
+    ]
+    if pinned:
+        lines.append(f'policy_digest = "{pinned}"')
+    file = folder / f"{name}.toml"
+    file.write_text("\n".join(lines) + "\n")
+    return file

@@ -1,0 +1,140 @@
+"""A guard over a real token and a real journal, and the jobs that custody would send it.
+
+The token holds `key("hot-sol")` and `key("audit")`, as the policy of `tests.factories` says, and
+the journal its address book with CUSTOMER. The guard's clock stands at NOW until a test moves it.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Code
+from policies.policy_file import parse_policy
+from policies.statements import Approval, Book, Change, Intent, Signed, Statement, digest, encode
+from signer.guard import Guard
+from signer.hsm import Token
+from signer.journal import Journal
+from tests.factories import (
+    NOW,
+    key,
+    make_book,
+    make_change,
+    public,
+    sign,
+)
+from tests.softhsm import SoftHsm, import_key
+
+_SIGNERS = {public(name): key(name) for name in ("alice", "alice-2", "bob", "carol", "exchange")}
+
+
+class SignerRig:
+    """What one signer has on its host."""
+
+    token: Token
+    journal: Journal
+    guard: Guard
+
+    def __init__(self, softhsm: SoftHsm, path: Path, file: bytes) -> None:
+        """Make token keys, and a journal with the policy `file`."""
+        self.softhsm, self.path, self.now = softhsm, path, NOW
+        self.policy = parse_policy(file)
+        hold_keys(softhsm, "hot-sol", "audit")
+        journal = Journal.create(path)
+        journal.install_policy(1, file)
+        journal.close()
+        self.start()
+        assert self.ask(apply_book(make_book(), "alice", "carol")).applied.digest
+
+    def start(self) -> None:
+        """Open token and journal anew, as after a crash."""
+        self.token = self.softhsm.open()
+        self.journal = Journal(self.path)
+        self.guard = Guard(self.token, self.journal, lambda: self.now)
+
+    def stop(self) -> None:
+        self.token.close()
+        self.journal.close()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def ask(self, job: wire.Job) -> wire.Result:
+        return self.guard.answer(job)
+
+    def signed(self, job: wire.Job) -> wire.Signed:
+        """Return what was signed; the result must not be a refusal."""
+        result = self.ask(job)
+        assert result.WhichOneof("outcome") == "signed", result
+        return result.signed
+
+    def refused(self, job: wire.Job) -> Code:
+        """Return the refusal's code; the result must be one, with words and without a trace."""
+        before = self.remembered()
+        refusal = self.ask(job).refusal
+        assert refusal.message
+        assert self.remembered() == before
+        return Code(refusal.code)
+
+    def remembered(self) -> list[Any]:
+        """Return all that the journal holds."""
+        return list(self.journal._db.iterdump())
+
+
+def hold_keys(softhsm: SoftHsm, *labels: str) -> None:
+    """Put `key(label)` into the token under each label."""
+    token = softhsm.open()
+    for label in labels:
+        import_key(token._session, label, bytes(key(label)))
+    token.close()
+
+
+def enveloped(item: Statement | Signed) -> wire.SignedStatement:
+    """Return `item` as a frame carries it, signed by the key that a statement names."""
+    if isinstance(item, Book):
+        raise TypeError("a book version is not signed itself")
+    signed = item if isinstance(item, Signed) else sign(_SIGNERS[item.key], item)
+    return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+
+
+def transfer(intent: Intent | Signed, *approvals: Approval | Signed, **chain: Any) -> wire.Job:
+    """Return a transfer job; `chain` changes its nonce and budget."""
+    limit, price = chain.pop("unit_limit", 1000), chain.pop("unit_price", 0)
+    solana = wire.SolanaParameters(
+        nonce_index=chain.pop("nonce_index", 0),
+        nonce_value=chain.pop("nonce_value", b"\x07" * 32),
+        budget=wire.ComputeBudget(unit_limit=limit, unit_price=price),
+    )
+    if chain:
+        raise TypeError(f"a transfer has no {', '.join(chain)}")
+    signed = [enveloped(approval) for approval in approvals]
+    job = wire.Transfer(intent=enveloped(intent), approvals=signed, solana=solana)
+    return wire.Job(transfer=job)
+
+
+def nonce_open(index: int = 0, blockhash: bytes = b"\x09" * 32, **changes: Any) -> wire.Job:
+    fields: dict[str, Any] = {
+        "wallet": "hot-sol",
+        "rent": 1_447_680,
+        "budget": wire.ComputeBudget(unit_limit=1000, unit_price=0),
+    }
+    opening = wire.NonceOpen(index=index, blockhash=blockhash, **fields | changes)
+    return wire.Job(nonce_open=opening)
+
+
+def apply_book(book: Book, *people: str, **changes: Any) -> wire.Job:
+    """Return a book version with these people's signatures; `changes` alter their statements."""
+    statement = encode(book)
+    signed = [
+        make_change("book", digest(statement), person, **{"previous": book.previous} | changes)
+        for person in people
+    ]
+    return apply_statement(statement, signed)
+
+
+def apply_statement(statement: bytes, changes: Iterable[Change | Signed]) -> wire.Job:
+    version = wire.BookVersion(
+        statement=statement, changes=[enveloped(change) for change in changes]
+    )
+    return wire.Job(apply=wire.Apply(book=version))
