@@ -1,4 +1,4 @@
-"""A house: custody's works, and the people around it, with the keys and names of tests.factories."""
+"""A house: custody's works and the people around it, by the keys and names of tests.factories."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path

@@ -1,9 +1,7 @@
 """What the signer must never forget, in real SQLite files: once for ever, and over a reopening."""
 
 import sqlite3
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,72 +173,3 @@ def test_attempts_to_open_a_nonce_are_counted_by_message(journal: Journal, path:
     assert journal.open_nonce("other-sol", 0, b"3", 2)
     assert journal._db.execute("SELECT count(*) FROM nonce_open").fetchone() == (4,)
     journal.close()
-
-
-def test_a_journal_is_made_once_and_closed_to_others(journal: Journal, path: Path) -> None:
-    journal.reserve(RESERVATION)
-    for file in path.parent.iterdir():
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
-    with pytest.raises(JournalError, match="exists already: signer init runs once"):
-        Journal.create(path)
-    assert journal.find("exchange", "w-1") == RESERVATION
-    assert Journal.create(path.with_name("second")).name != journal.name
-
-
-def test_an_unfinished_journal_is_made_anew(path: Path) -> None:
-    """A power cut during `signer init` leaves at most the file that was being made."""
-    path.with_name("journal.new").write_bytes(b"half")
-    Journal.create(path).close()
-    assert [file.name for file in path.parent.iterdir()] == ["journal"]
-
-
-def test_a_journal_in_use_is_refused(journal: Journal, path: Path) -> None:
-    with pytest.raises(JournalError, match="locked: is another signer serving from it"):
-        Journal(path)
-    journal.reserve(RESERVATION)  # and the first one goes on
-
-
-def test_a_missing_journal_is_not_made_by_opening_it(path: Path) -> None:
-    with pytest.raises(JournalError, match="does not exist: make it once with signer init"):
-        Journal(path)
-    assert not path.exists()
-
-
-def damaged(path: Path, start: int, end: int) -> bytes:
-    Journal.create(path).close()
-    content = bytearray(path.read_bytes())
-    content[start:end] = b"\x5a" * (end - start)
-    return bytes(content)
-
-
-def overwrite(path: Path, start: int, end: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(start)
-        file.write(b"\x5a" * (end - start))
-
-
-def run(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as db, db:
-        db.execute(statement)
-
-
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "a text": lambda path: path.write_text("somebody saved this under the wrong name\n" * 100),
-    "empty": lambda path: path.write_bytes(b""),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:4096]),
-    "header lost": lambda path: overwrite(path, 0, 16),
-    "first page lost": lambda path: overwrite(path, 100, 4096),
-    "another program's": lambda path: run(path, "DROP TABLE meta"),
-    "without its name": lambda path: run(path, "DELETE FROM meta"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_file_that_is_no_whole_journal_is_refused(
-    path: Path, damage: Callable[[Path], object]
-) -> None:
-    """Each is to be restored, and nobody is told to look for a second signer."""
-    Journal.create(path).close()
-    damage(path)
-    with pytest.raises(JournalError, match="restore it, or ask the quorum for signer recover"):
-        Journal(path)
