@@ -3,22 +3,20 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
 
 import grpc
 import structlog
 from cyclopts import App, Parameter
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from custody.api import CustodyServicer
 from custody.chains.solana import SolanaNode
 from custody.flows.parts import Parts, WorkerParts
 from custody.gateway import Gateway
-from custody.identity import RoleInterceptor
 from custody.relay import relay as carry
+from custody.serving import build_server
 from custody.settings import (
     ApiSettings,
     WorkerSettings,
@@ -28,7 +26,6 @@ from custody.settings import (
     worker_settings,
 )
 from custody.store.database import Database
-from custody.tls import MESSAGE_BYTES_MAX
 from custody.worker import work
 from kura.custody.v1 import custody_pb2, custody_pb2_grpc
 from kura.gateway.v1 import gateway_pb2_grpc
@@ -63,10 +60,10 @@ def relay(settings: Settings) -> None:
 
 async def _api(settings: ApiSettings) -> None:
     database, node = Database(settings.database), SolanaNode(settings.node)
-    await database.open()
-    server = _server(settings, [CUSTODY])
+    server, _ = await build_server(settings.listen, settings.tls, [CUSTODY])
     servicer = CustodyServicer(Parts(database=database, node=node))
     custody_pb2_grpc.add_CustodyServicer_to_server(servicer, server)
+    await database.open()
     await _serve("api", settings, server, asyncio.Event().wait())
     await node.close()
     await database.close()
@@ -74,31 +71,13 @@ async def _api(settings: ApiSettings) -> None:
 
 async def _worker(settings: WorkerSettings) -> None:
     database, node, gateway = Database(settings.database), SolanaNode(settings.node), Gateway()
-    await database.open()
-    server = _server(settings, [])
+    server, _ = await build_server(settings.listen, settings.tls)
     gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
     parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
+    await database.open()
     await _serve("worker", settings, server, work(parts), gateway.close)
     await node.close()
     await database.close()
-
-
-def _server(settings: ApiSettings, shown: Sequence[str]) -> grpc.aio.Server:
-    options = (("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.so_reuseport", 0))
-    server = grpc.aio.server(interceptors=[RoleInterceptor()], options=options)
-    checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    names = (*shown, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
-    if not server.add_secure_port(settings.listen, settings.tls.server_credentials()):
-        raise OSError(f"cannot listen on {settings.listen}")
-    asyncio.get_running_loop().create_task(_healthy(checks, shown))
-    return server
-
-
-async def _healthy(checks: health.aio.HealthServicer, names: Sequence[str]) -> None:
-    for name in ("", *names):
-        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
 
 
 async def _serve(

@@ -47,7 +47,7 @@ class System:
 
     def up(self) -> None:
         """Set up what is missing, start what is not running, wait until it can pay."""
-        isolation = _isolation()
+        isolation()
         self.layout.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_settings(self.layout)
         self._say("PostgreSQL")
@@ -58,7 +58,7 @@ class System:
             write_settings(self.layout)
         self._say("Solana devnet, signer, relay, worker, api")
         for name in PROCESSES:
-            self.start(name, isolation=isolation)
+            self.start(name)
         self._fund()
         self._first_book()
 
@@ -68,7 +68,7 @@ class System:
             stop(self.layout.logs, name)
         self.layout.postgres.stop()
 
-    def start(self, name: str, *, isolation: Sequence[str] | None = None) -> None:
+    def start(self, name: str) -> None:
         """Start one process, unless it runs."""
         if running(self.layout.logs, name):
             return
@@ -79,7 +79,7 @@ class System:
                 command += ["--data", self.layout.folder / "devnet"]
                 command += ["--port", str(self.layout.port("devnet"))]
             case "signer":
-                command = [*(isolation or _isolation()), BIN / "signer"]
+                command = [*isolation(), BIN / "signer"]
                 command += ["--config", self.layout.signer_settings, "serve"]
             case _:
                 command = [BIN / "custody", "serve", name]
@@ -212,7 +212,7 @@ def ready_nonces(dsn: str) -> int:
         return int(row[0]) if row else 0
 
 
-def _isolation() -> list[str]:
+def isolation() -> list[str]:
     """Return the command that gives a process a network namespace with only `lo`."""
     user = [] if os.geteuid() == 0 else ["--user", "--map-current-user"]
     command = ["unshare", *user, "--net"]

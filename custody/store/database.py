@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
@@ -15,6 +15,7 @@ CHANNEL = "kura"
 MIGRATION_LOCK = 0x6B757261
 POOL_MAX = 8
 WAIT_SECONDS = 10.0
+_CHECK = "check that PostgreSQL runs, and `database` in the settings"
 
 
 class Database:
@@ -27,8 +28,12 @@ class Database:
         )
 
     async def open(self) -> None:
-        """Connect; psycopg.OperationalError or PoolTimeout when the database is not there."""
-        await self._pool.open(wait=True, timeout=WAIT_SECONDS)
+        """Connect; ConnectionError when the database does not answer in time."""
+        try:
+            await self._pool.open(wait=True, timeout=WAIT_SECONDS)
+        except PoolTimeout as error:
+            await self._pool.close()
+            raise ConnectionError(f"the database did not answer: {_CHECK}") from error
 
     async def close(self) -> None:
         """Close every connection."""
@@ -55,9 +60,16 @@ async def notify(connection: Connection) -> None:
 
 
 async def migrate(dsn: str) -> list[str]:
-    """Apply the numbered migrations that are missing, each once; return their names."""
+    """Apply the numbered migrations that are missing, each once; return their names.
+
+    ConnectionError when the database is not there.
+    """
     applied = []
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+    try:
+        connecting = await psycopg.AsyncConnection.connect(dsn)
+    except psycopg.OperationalError as error:
+        raise ConnectionError(f"{error}: {_CHECK}") from error
+    async with connecting as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
         await connection.execute("CREATE TABLE IF NOT EXISTS migration (name text PRIMARY KEY)")
         rows = await (await connection.execute("SELECT name FROM migration")).fetchall()

@@ -12,25 +12,29 @@ from typing import Any
 
 import pytest
 
+from custody.dev.system import isolation
+from signer import hardening
 from signer.hardening import HardeningError, assert_isolated, network_interfaces
 
+# Nobody may not be able to enter the checkout: the system's own Python, and the source as text.
+PYTHON = os.path.realpath(sys.executable)
+SOURCE = Path(hardening.__file__).read_text()
 # Root reads every process; so the tests that need a stranger with the same rights run as nobody.
 NOBODY: dict[str, Any] = (
     {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
 )
 REPORT = """
-import ctypes, json, resource, sys
-{before}
-from signer.hardening import harden
+import json, sys
+BEFORE
 words = harden()
 status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines())
-print(json.dumps({{
+print(json.dumps({
     "words": words,
     "core": resource.getrlimit(resource.RLIMIT_CORE),
     "dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0),
     "locked": int(status["VmLck"].split()[0]),
     "no_new_privs": status["NoNewPrivs"].strip(),
-}}), flush=True)
+}), flush=True)
 sys.stdin.read()
 """
 SMALL_LIMIT = "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))"
@@ -39,7 +43,7 @@ SMALL_LIMIT = "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))"
 @contextmanager
 def hardened(before: str = "", **who: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     """A process that has called harden(), alive until the end: its id and its own report."""
-    command = [sys.executable, "-c", REPORT.format(before=before)]
+    command = [PYTHON, "-I", "-c", SOURCE + REPORT.replace("BEFORE", before)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, **who) as process:
         assert process.stdout is not None
@@ -54,7 +58,7 @@ def test_the_process_gives_up_dumps_tracing_and_new_rights() -> None:
         assert report["no_new_privs"] == "1"
         peek = f"import os; [print(os.open(f'/proc/{pid}/{{f}}', 0)) for f in ('mem', 'environ')]"
         done = subprocess.run(
-            [sys.executable, "-c", peek], capture_output=True, check=False, text=True, **NOBODY
+            [PYTHON, "-I", "-c", peek], capture_output=True, check=False, text=True, **NOBODY
         )
         assert "PermissionError" in done.stderr
         assert not done.stdout
@@ -80,7 +84,7 @@ def test_a_namespace_with_only_lo_is_isolated() -> None:
     """/sys still shows the outer interfaces there; the answer must be the namespace's own."""
     program = "import signer.hardening as h; h.assert_isolated(); print(h.network_interfaces())"
     done = subprocess.run(
-        ["unshare", "--map-root-user", "--net", sys.executable, "-c", program],
+        [*isolation(), sys.executable, "-c", program],
         capture_output=True,
         check=True,
         text=True,
