@@ -47,7 +47,7 @@ class System:
 
     def up(self) -> None:
         """Set up what is missing, start what is not running, wait until it can pay."""
-        isolation()
+        isolation()  # before anything is made: a kernel that forbids it says so at once
         self.layout.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_settings(self.layout)
         self._say("PostgreSQL")
