@@ -59,6 +59,11 @@ class Code(StrEnum):
 
 _WAITS = frozenset(
     {
+        Code.JOB_MALFORMED,
+        Code.INTENT_EARLY,
+        Code.WALLET_NOT_HELD,
+        Code.FEE_EXCEEDED,
+        Code.CHAIN_PARAMETERS_INVALID,
         Code.APPROVALS_MISSING,
         Code.APPROVALS_STALE,
         Code.NONCE_USED,

@@ -112,11 +112,11 @@ class SolanaNode:
             return "the destination holds more data than any wallet: it belongs to a program"
         if found is not None and (problem := not_a_wallet(found)):
             return problem
-        missing = await self.minimum_rent(0) - (found.lamports if found else 0)
-        if lamports < missing:
-            return (
-                f"the destination's account cannot exist on less: pay at least {missing} lamports"
-            )
+        # Whatever the account holds now may be gone when the transfer lands, and a transfer that
+        # cannot land keeps its nonce: so every amount must be able to open the account.
+        minimum = await self.minimum_rent(0)
+        if lamports < minimum:
+            return f"an account cannot be opened with less: pay at least {minimum} lamports"
         return None
 
     async def send(self, transaction: bytes) -> None:

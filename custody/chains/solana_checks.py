@@ -43,6 +43,18 @@ def nonce_address(wallet: str, index: int) -> str:
     return str(_nonce_key(Pubkey.from_string(wallet), index))
 
 
+def nonce_of(transaction: bytes, wallet: str, pool: int) -> tuple[int, bytes]:
+    """Which nonce account of the wallet's pool a durable transaction uses, and with which value."""
+    message = _decoded(transaction).message
+    accounts = message.instructions[0].accounts if message.instructions else b""
+    place = accounts[0] if accounts else len(message.account_keys)
+    used = message.account_keys[place] if place < len(message.account_keys) else None
+    for index in range(pool):
+        if used == _nonce_key(Pubkey.from_string(wallet), index):
+            return index, bytes(message.recent_blockhash)
+    raise SignerMismatchError("nonce account", f"{used} is none of the wallet's pool")
+
+
 def check_transfer(  # noqa: PLR0913 (the typed fields of one transfer)
     transaction: bytes,
     *,

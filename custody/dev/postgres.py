@@ -29,7 +29,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 _NOBODY = 65534
-_AS_NOBODY = (
+AS_NOBODY = (
     "setpriv",
     f"--reuid={_NOBODY}",
     f"--regid={_NOBODY}",
@@ -173,7 +173,7 @@ class EmbeddedPostgres:
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(_binaries() / program), *arguments]
         if os.geteuid() == 0:
-            command = [*_AS_NOBODY, *command]
+            command = [*AS_NOBODY, *command]
         done = subprocess.run(
             command, cwd="/", env=_ENVIRONMENT, capture_output=True, text=True, check=False
         )

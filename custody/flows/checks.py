@@ -4,6 +4,7 @@ They ask the same `policies` functions as the signer, over custody's copies of p
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from custody.store import signers
 from custody.store.database import Connection
@@ -20,7 +21,12 @@ SIGNER_UNSEEN = Refusal(Code.SIGNER_UNSEEN, "no signer has said yet which policy
 async def policy_in_force(connection: Connection) -> Policy | Refusal:
     """Return the policy that the signer says is in force."""
     row = await signers.latest(connection)
-    return parse_policy(row.policy) if row and row.policy else SIGNER_UNSEEN
+    return _parsed(row.policy) if row and row.policy else SIGNER_UNSEEN
+
+
+@lru_cache(maxsize=4)
+def _parsed(file: bytes) -> Policy:
+    return parse_policy(file)
 
 
 async def verdict(

@@ -16,6 +16,9 @@ from policies.codes import Refusal
 from policies.policy import Wallet
 
 NONCE_SPACE = 80
+# A blockhash lives for 150 slots of 400 ms or somewhat more. Until then the same bytes are sent
+# again, since the signer counts how many different ones it signs.
+BLOCKHASH_SECONDS = 120.0
 log = structlog.get_logger()
 
 
@@ -74,7 +77,10 @@ async def _open(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
             raise
         except ChainError as error:
             log.warning("nonce account not opened", index=nonce.index, reason=str(error))
-            await _forget(parts, nonce, 0)
+            async with parts.database.transaction() as connection:
+                wait = await nonces.opening_may_land(connection, nonce, BLOCKHASH_SECONDS)
+            if not wait:
+                await _forget(parts, nonce, 0)
     elif status.err and status.fee is not None:
         await _forget(parts, nonce, status.fee)
     return False

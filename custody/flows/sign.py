@@ -115,32 +115,45 @@ async def _take(connection: Connection, policy: Policy, row: Row, result: wire.R
         log.info("signer refused", withdrawal=row.digest, code=refusal.code, words=refusal.message)
         await refuse(connection, row, "signer", refusal)
         return
-    signed = result.signed
+    transaction, wallet = result.signed.transaction, policy.wallets[row.wallet]
     try:
-        name = _checked(policy.wallets[row.wallet], row, signed.transaction)
+        nonce = _nonce_of(wallet, row, result.signed)
+        name = _checked(wallet, row, transaction, nonce)
     except SignerMismatchError as error:
+        # No answer to what was asked: nothing is broadcast, nothing freed, and it is asked again.
         log.critical("signer built something else", withdrawal=row.digest, words=str(error))
-        different = Refusal(Code.SIGNED_DIFFERENTLY, str(error))
-        reason = withdrawals.refusal_columns("custody", different)
-        await withdrawals.move(connection, row, Event.BLOCK, ACTOR, **reason)
+        await withdrawals.postpone(connection, row, Waiting.SIGNER, SIGNER_SECONDS)
         return
+    if nonce != (row.nonce_index, row.nonce_value):
+        await nonces.give_back(connection, row.digest)
+    index, value = nonce
     await withdrawals.move(
         connection,
         row,
         Event.SIGNATURE,
         ACTOR,
-        transaction=signed.transaction,
+        nonce_index=index,
+        nonce_value=value,
+        transaction=transaction,
         transaction_id=name,
     )
 
 
-def _checked(wallet: Wallet, row: Row, transaction: bytes) -> str:
+def _nonce_of(wallet: Wallet, row: Row, signed: wire.Signed) -> tuple[int, bytes]:
+    """Return the nonce it was asked with; for bytes signed before, the one that stands in them."""
+    if signed.repeated:
+        return solana_checks.nonce_of(signed.transaction, wallet.address, wallet.nonce_pool)
+    return row.nonce_index or 0, row.nonce_value or b""
+
+
+def _checked(wallet: Wallet, row: Row, transaction: bytes, nonce: tuple[int, bytes]) -> str:
     """Two implementations must agree before anything is broadcast."""
+    index, value = nonce
     return solana_checks.check_transfer(
         transaction,
         source=wallet.address,
-        nonce_account=solana_checks.nonce_address(wallet.address, row.nonce_index or 0),
-        nonce_value=row.nonce_value or b"",
+        nonce_account=solana_checks.nonce_address(wallet.address, index),
+        nonce_value=value,
         destination=row.address,
         amount=row.amount,
         memo=row.memo,

@@ -97,6 +97,7 @@ CREATE TABLE nonce (
   holder text UNIQUE REFERENCES withdrawal,
   opening_id text,
   opening_transaction bytea,
+  opening_time timestamptz NOT NULL DEFAULT now(),
   reserved bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (wallet, index)
 );

@@ -68,7 +68,8 @@ async def migrate(dsn: str) -> list[str]:
     try:
         connecting = await psycopg.AsyncConnection.connect(dsn)
     except psycopg.OperationalError as error:
-        raise ConnectionError(f"{error}: {_CHECK}") from error
+        reason = str(error).partition("\n")[0]
+        raise ConnectionError(f"the database did not answer: {reason}: {_CHECK}") from error
     async with connecting as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
         await connection.execute("CREATE TABLE IF NOT EXISTS migration (name text PRIMARY KEY)")

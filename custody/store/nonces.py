@@ -1,6 +1,7 @@
 """Each wallet's pool of durable nonces. A value is read from the chain, used once, read again."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from psycopg.rows import class_row
 
@@ -54,11 +55,20 @@ async def opening(
 ) -> None:
     """Note the transaction that opens the account, before it is broadcast; None when it failed."""
     query = (
-        "UPDATE nonce SET opening_transaction = %s, opening_id = %s, reserved = %s"
+        "UPDATE nonce SET opening_transaction = %s, opening_id = %s, reserved = %s,"
+        " opening_time = now()"
         " WHERE wallet = %s AND index = %s"
     )
     values = (transaction, name, reserved, nonce.wallet, nonce.index)
     await connection.execute(query, values)
+
+
+async def opening_may_land(connection: Connection, nonce: Nonce, seconds: float) -> bool:
+    """Tell whether the opening was signed less than `seconds` ago."""
+    query = "SELECT opening_time > now() - %s FROM nonce WHERE (wallet, index) = (%s, %s)"
+    values = (timedelta(seconds=seconds), nonce.wallet, nonce.index)
+    row = await (await connection.execute(query, values)).fetchone()
+    return bool(row and row[0])
 
 
 async def read(connection: Connection, nonce: Nonce, value: bytes) -> None:

@@ -121,8 +121,11 @@ async def pending_page(connection: Connection, after_sequence: int, size: int) -
 
 
 async def due(connection: Connection, state: State, size: int, *, lock: bool = False) -> list[Row]:
-    """Return up to `size` withdrawals in `state` that may be tried now, oldest first."""
-    where = "WHERE state = %s AND retry_at <= now() ORDER BY sequence LIMIT %s"
+    """Return up to `size` withdrawals in `state` that may be tried now, longest untried first.
+
+    So those that wait again and again do not keep the others from their turn.
+    """
+    where = "WHERE state = %s AND retry_at <= now() ORDER BY retry_at, sequence LIMIT %s"
     where += " FOR UPDATE SKIP LOCKED" * lock
     return await _rows(connection, where, (state, size))
 

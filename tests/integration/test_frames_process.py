@@ -4,21 +4,19 @@ import os
 import stat
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
+from custody.dev.postgres import AS_NOBODY
 from kura.signer.v1 import signer_pb2 as wire
 from signer.frames import write_frame
 from tests.frame_server import SERVER, ask, ended, framed, request, serving
 
 # The signer's own user may always connect. A test that is not root cannot be two users, so its
 # server takes another number for its own.
-STRANGER: dict[str, Any] = (
-    {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-)
+STRANGER: tuple[str, ...] = AS_NOBODY if os.geteuid() == 0 else ()
 OTHER_SELF = "" if STRANGER else "os.getuid = lambda: 4242"
-STRANGER_UID = STRANGER.get("user", os.getuid())
+STRANGER_UID = 65534 if STRANGER else os.getuid()
 HOT = wire.Result(applied=wire.Applied(digest="hot"))
 CONNECT = """
 import socket, sys
@@ -41,10 +39,9 @@ def test_the_socket_is_closed_to_other_users() -> None:
 def test_the_kernel_names_the_user_who_may_ask(peer_uid: int, taken: bool) -> None:
     with serving(peer_uid, OTHER_SELF) as server:
         server.path.chmod(0o666)  # so that only the uid decides
-        # The system's own Python: a stranger may not be able to enter the checkout.
-        python = os.path.realpath(sys.executable)
-        command = [python, "-I", "-c", CONNECT, str(server.path), framed(request("hot")).hex()]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, **STRANGER)
+        command = [*STRANGER, sys.executable, "-c", CONNECT, str(server.path)]
+        command.append(framed(request("hot")).hex())
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
         expected = framed(wire.Reply(id=7, results=[HOT]).SerializeToString()) if taken else b""
         assert bytes.fromhex(done.stdout) == expected
 

@@ -12,53 +12,50 @@ from typing import Any
 
 import pytest
 
+from custody.dev.postgres import AS_NOBODY
 from custody.dev.system import isolation
-from signer import hardening
 from signer.hardening import HardeningError, assert_isolated, network_interfaces
 
-# Nobody may not be able to enter the checkout: the system's own Python, and the source as text.
-PYTHON = os.path.realpath(sys.executable)
-SOURCE = Path(hardening.__file__).read_text()
-# Root reads every process; so the tests that need a stranger with the same rights run as nobody.
-NOBODY: dict[str, Any] = (
-    {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
-)
+# Root reads every process; so the tests that need a stranger with the same rights run as nobody,
+# who may enter the checkout wherever it lies.
+NOBODY: tuple[str, ...] = AS_NOBODY if os.geteuid() == 0 else ()
 REPORT = """
-import json, sys
-BEFORE
+import ctypes, json, resource, sys
+{before}
+from signer.hardening import harden
 words = harden()
 status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines())
-print(json.dumps({
+print(json.dumps({{
     "words": words,
     "core": resource.getrlimit(resource.RLIMIT_CORE),
     "dumpable": ctypes.CDLL(None).prctl(3, 0, 0, 0, 0),
     "locked": int(status["VmLck"].split()[0]),
     "no_new_privs": status["NoNewPrivs"].strip(),
-}), flush=True)
+}}), flush=True)
 sys.stdin.read()
 """
 SMALL_LIMIT = "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))"
 
 
 @contextmanager
-def hardened(before: str = "", **who: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+def hardened(before: str = "", who: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
     """A process that has called harden(), alive until the end: its id and its own report."""
-    command = [PYTHON, "-I", "-c", SOURCE + REPORT.replace("BEFORE", before)]
+    command = [*who, sys.executable, "-c", REPORT.format(before=before)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, **who) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         yield process.pid, json.loads(process.stdout.readline())
         process.communicate()
 
 
 def test_the_process_gives_up_dumps_tracing_and_new_rights() -> None:
-    with hardened(**NOBODY) as (pid, report):
+    with hardened(who=NOBODY) as (pid, report):
         assert report["core"] == [0, 0]
         assert report["dumpable"] == 0
         assert report["no_new_privs"] == "1"
         peek = f"import os; [print(os.open(f'/proc/{pid}/{{f}}', 0)) for f in ('mem', 'environ')]"
         done = subprocess.run(
-            [PYTHON, "-I", "-c", peek], capture_output=True, check=False, text=True, **NOBODY
+            [*NOBODY, sys.executable, "-c", peek], capture_output=True, check=False, text=True
         )
         assert "PermissionError" in done.stderr
         assert not done.stdout
@@ -69,7 +66,7 @@ def test_the_process_gives_up_dumps_tracing_and_new_rights() -> None:
 def test_memory_is_locked_or_the_operator_is_told() -> None:
     with hardened() as (_, report):
         assert (report["locked"] > 0) == (report["words"] == [])
-    with hardened(SMALL_LIMIT, **NOBODY) as (_, report):
+    with hardened(SMALL_LIMIT, NOBODY) as (_, report):
         assert report["locked"] == 0
         assert "LimitMEMLOCK=infinity" in report["words"][0]
 

@@ -210,7 +210,7 @@ def test_as_an_ordinary_user_it_needs_no_privilege(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path / "data")]
     if os.geteuid() == 0:
         os.chown(tmp_path, 65534, 65534)
-        command = [*supervisor._AS_NOBODY, *command]
+        command = [*supervisor.AS_NOBODY, *command]
     done = subprocess.run(
         command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
     )

@@ -177,7 +177,8 @@ async def test_destinations_on_a_real_chain(bench: Bench) -> None:
     rent = await node.minimum_rent(0)
     account = await bench.open(0)
     for address, lamports, words in (
-        (bench.wallet, 1, None),
+        (bench.wallet, rent, None),
+        (bench.wallet, rent - 1, f"at least {rent}"),
         (fresh, rent, None),
         (fresh, rent - 1, f"at least {rent}"),
         (account, rent, "nonce account"),

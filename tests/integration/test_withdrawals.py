@@ -5,8 +5,9 @@ from typing import LiteralString
 
 import psycopg
 
+from custody.domain.states import State
 from custody.flows.sign import claim
-from custody.store import balances
+from custody.store import balances, withdrawals
 from custody.store.withdrawals import Row
 from policies.codes import Code, Refusal
 from policies.statements import Destination
@@ -218,3 +219,20 @@ async def refused(house: House, statement: LiteralString) -> bool:
     except psycopg.IntegrityError:
         return True
     return False
+
+
+async def test_those_that_wait_again_and_again_take_turns_with_newer_ones(house: House) -> None:
+    await house.ready()
+    older, newer = await house.create(), await house.create()
+    await house.sql(
+        "UPDATE withdrawal SET retry_at = now() - interval '1 second' WHERE digest = %s",
+        older.digest,
+    )
+    await house.sql(
+        "UPDATE withdrawal SET retry_at = now() - interval '1 minute' WHERE digest = %s",
+        newer.digest,
+    )
+    async with house.parts.database.transaction() as connection:
+        (first,) = await withdrawals.due(connection, State.QUEUED, 1)
+    assert first.digest == newer.digest
+    await house.step()

@@ -37,11 +37,9 @@ EXAMPLE = Path(__file__).parents[2] / "policies" / "example.toml"
 WALLET = "hot-sol"
 FEE = Fee(unit_limit=2_000, unit_price=1_000)
 ROUNDS_MAX = 40
-# What was signed differently keeps its funds and its nonce: those bytes may land some day.
 _HELD: LiteralString = (
     "SELECT digest, reserved FROM withdrawal"
     " WHERE state IN ('SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING')"
-    " OR (refused_by, refusal_code) = ('custody', 'SIGNED_DIFFERENTLY')"
 )
 
 

@@ -174,11 +174,10 @@ async def test_something_else_at_a_nonces_address_is_named(
 @pytest.mark.parametrize(
     ("found", "lamports", "words"),
     [
-        (account(), 1, None),
+        (account(), RENT, None),
+        (account(), RENT - 1, "at least 890880 lamports"),
         (None, RENT, None),
         (None, RENT - 1, "at least 890880 lamports"),
-        (account(lamports=RENT - 5), 4, "at least 5 lamports"),
-        (account(lamports=RENT - 5), 5, None),
         (account(executable=True), RENT, "program"),
         (account(owner=TOKEN, data=encoded(bytes(165))), RENT, TOKEN),
         (nonce_account(), RENT, "nonce account"),
