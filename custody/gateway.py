@@ -40,15 +40,9 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
         outgoing: asyncio.Queue[gateway_pb2.ConnectResponse | None] = asyncio.Queue()
         self._outgoing = outgoing
         log.info("relay connected", peer=context.peer())
-        reader = asyncio.create_task(self._read(request_iterator))
+        reader = asyncio.create_task(self._read(request_iterator, outgoing))
         try:
-            while True:
-                get = asyncio.create_task(outgoing.get())
-                await asyncio.wait({get, reader}, return_when=asyncio.FIRST_COMPLETED)
-                message = get.result() if get.done() else None
-                if message is None:
-                    get.cancel()
-                    break
+            while (message := await outgoing.get()) is not None:
                 yield message
         finally:
             reader.cancel()
@@ -85,15 +79,26 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
             raise SignerUnreachableError(f"the signer did not take the frame: {words}")
         return list(reply.results)
 
-    async def _read(self, requests: AsyncIterator[gateway_pb2.ConnectRequest]) -> None:
-        async for message in requests:
-            answer = self._waiting.get(message.id)
-            if answer is None or answer.done():
-                continue
-            if message.unreachable:
-                answer.set_exception(SignerUnreachableError(message.unreachable))
-            else:
-                answer.set_result(message.reply)
+    async def _read(
+        self,
+        requests: AsyncIterator[gateway_pb2.ConnectRequest],
+        outgoing: asyncio.Queue[gateway_pb2.ConnectResponse | None],
+    ) -> None:
+        """Hand replies to who waits for them; at the end of the stream, end the other half too."""
+        try:
+            async for message in requests:
+                self._settle(message)
+        finally:
+            outgoing.put_nowait(None)
+
+    def _settle(self, message: gateway_pb2.ConnectRequest) -> None:
+        answer = self._waiting.get(message.id)
+        if answer is None or answer.done():
+            return
+        if message.unreachable:
+            answer.set_exception(SignerUnreachableError(message.unreachable))
+        else:
+            answer.set_result(message.reply)
 
     def _fail_all(self, words: str) -> None:
         for answer in self._waiting.values():

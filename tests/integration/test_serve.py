@@ -1,4 +1,4 @@
-"""`custody serve` and `custody db`: what is wrong with settings is told in one line."""
+"""`custody serve`, `custody db`: what is wrong with settings or around them is told in a line."""
 
 import socket
 from collections.abc import Callable, Iterator

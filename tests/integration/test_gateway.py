@@ -1,0 +1,182 @@
+"""Gateway and relay over mutual TLS, with a real signer's process at the far end."""
+
+import asyncio
+import gc
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import grpc
+import pytest
+
+from custody import gateway as gateways
+from custody import relay as relays
+from custody.dev.pki import Authority
+from custody.errors import refusal_of
+from custody.gateway import SignerUnreachableError
+from custody.identity import Role
+from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Code
+from tests.frame_server import serving
+from tests.integration.link import Answer, Link, ask, first_answer, reply
+
+Frame = gateway_pb2.ConnectResponse
+
+
+@pytest.fixture
+def link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Link:
+    monkeypatch.setattr(relays, "RECONNECT_SECONDS", 0.01)
+    return Link(Authority(tmp_path / "pki"), tmp_path / "signer")
+
+
+async def test_frames_go_through_and_each_gets_its_own_answer(link: Link) -> None:
+    with serving() as signer:
+        link.socket.symlink_to(signer.path)
+        async with link.worker() as gateway, link.relay():
+            assert await first_answer(gateway) == "hot"
+            pairs = [[f"wallet-{n}", f"other-{n}"] for n in range(20)]
+            assert await asyncio.gather(*(ask(gateway, *pair) for pair in pairs)) == pairs
+
+
+async def test_without_a_relay_the_answer_comes_at_once(link: Link) -> None:
+    async with link.worker() as gateway:
+        with pytest.raises(SignerUnreachableError, match="no relay is connected"):
+            await ask(gateway, "hot")
+
+
+async def test_the_relay_outlives_the_signer(link: Link) -> None:
+    async with link.worker() as gateway, link.relay():
+        assert "cannot reach the signer: FileNotFoundError" in await first_answer(gateway)
+        for _ in range(2):
+            with serving() as signer:
+                link.socket.unlink(missing_ok=True)
+                link.socket.symlink_to(signer.path)
+                assert await first_answer(gateway, "cannot reach the signer") == "hot"
+            assert "cannot reach the signer" in await first_answer(gateway)
+
+
+async def test_the_relay_outlives_the_worker(link: Link) -> None:
+    with serving() as signer:
+        link.socket.symlink_to(signer.path)
+        async with link.worker():
+            pass  # now it has a port
+        async with link.relay():
+            for _ in range(3):
+                async with link.worker() as gateway:
+                    assert await first_answer(gateway) == "hot"
+
+
+async def test_a_newer_relay_takes_over_and_the_older_one_takes_nothing_away(link: Link) -> None:
+    async with link.worker() as gateway, AsyncExitStack() as older:
+        await older.enter_async_context(link.hand_made_relay(lambda frame: [reply(frame, "old")]))
+        assert await first_answer(gateway) == "old"
+        async with link.hand_made_relay(lambda frame: [reply(frame, "new")]):
+            assert await first_answer(gateway, "old") == "new"
+            await older.aclose()
+            assert [await ask(gateway, "hot") for _ in range(3)] == [["new"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda f: [gateway_pb2.ConnectRequest(id=f.id, reply=b"\xff")], "is no reply"),
+        (lambda f: [gateway_pb2.ConnectRequest(id=f.id)], "does not fit"),
+        (lambda f: [reply(f)], "does not fit"),
+        (lambda f: [reply(f, "one", "two")], "does not fit"),
+        (lambda f: [of(f, wire.Reply(id=f.id + 1, results=[wire.Result()]))], "does not fit"),
+        (lambda f: [of(f, wire.Reply(id=f.id, fault="too many"))], "too many"),
+        (lambda f: [gateway_pb2.ConnectRequest(id=f.id, unreachable="gone")], "gone"),
+        (lambda _: [], "did not answer in time"),
+        (lambda _: [reply(Frame(id=4711), "other")], "did not answer in time"),
+        (lambda f: [reply(Frame(id=4711), "other"), reply(f, "good")], "good"),
+        (lambda f: [reply(f, "good"), reply(f, "bad")], "good"),
+    ],
+)
+async def test_a_relay_that_lies_is_no_signer(
+    link: Link, monkeypatch: pytest.MonkeyPatch, answer: Answer, words: str
+) -> None:
+    monkeypatch.setattr(gateways, "ANSWER_SECONDS", 0.3)
+    async with link.worker() as gateway, link.hand_made_relay(answer):
+        assert words in await first_answer(gateway)
+        assert words in await first_answer(gateway)
+
+
+def of(frame: Frame, whole: wire.Reply) -> gateway_pb2.ConnectRequest:
+    return gateway_pb2.ConnectRequest(id=frame.id, reply=whole.SerializeToString())
+
+
+async def test_who_waits_hears_at_once_that_the_relay_is_gone(
+    link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = asyncio.Event()
+
+    def swallow(_: Frame) -> list[gateway_pb2.ConnectRequest]:
+        seen.set()
+        return []
+
+    async with link.worker() as gateway:
+        async with link.hand_made_relay(swallow):
+            waiting = asyncio.create_task(first_answer(gateway))
+            await seen.wait()
+        async with asyncio.timeout(gateways.ANSWER_SECONDS / 2):
+            assert await waiting == "the relay disconnected"
+    gc.collect()
+    assert not caplog.records  # no task was left behind
+
+
+async def test_a_reply_that_is_too_large_and_the_next_one(link: Link) -> None:
+    with serving() as signer:
+        link.socket.symlink_to(signer.path)
+        async with link.worker() as gateway, link.relay():
+            assert await first_answer(gateway) == "hot"
+            with pytest.raises(SignerUnreachableError, match="IncompleteReadError"):
+                await gateway.ask([wire.Job(status=wire.Status())])
+            assert await ask(gateway, "hot") == ["hot"]
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (struct.pack(">I", relays.FRAME_BYTES_MAX + 1), "reply is too long"),
+        (struct.pack(">I", 2**32 - 1), "reply is too long"),
+        (struct.pack(">I", 100) + b"cut", "TimeoutError"),
+        (b"", "TimeoutError"),
+    ],
+)
+async def test_a_signer_that_is_none(
+    link: Link, monkeypatch: pytest.MonkeyPatch, says: bytes, words: str
+) -> None:
+    monkeypatch.setattr(relays, "SIGNER_SECONDS", 0.3)
+    async with impostor(link.socket, says), link.worker() as gateway, link.relay():
+        assert words in await first_answer(gateway)
+
+
+@asynccontextmanager
+async def impostor(path: Path, says: bytes) -> AsyncIterator[None]:
+    """Something on the signer's socket that says the same to everybody, and then nothing."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(says)
+        with suppress(ConnectionError):
+            await reader.read(-1)
+        writer.close()
+
+    async with await asyncio.start_unix_server(talk, path):
+        yield
+
+
+async def test_only_a_relay_may_connect(link: Link) -> None:
+    async with link.worker() as gateway:
+        for role in set(Role) - {Role.RELAY}:
+            async with link.channel(role) as channel:
+                stub = gateway_pb2_grpc.SignerGatewayStub(channel)
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await stub.Connect(iter([gateway_pb2.ConnectRequest()])).read()
+            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            refusal = refusal_of(caught.value)
+            assert refusal
+            assert refusal.code is Code.ROLE_DENIED
+        with pytest.raises(SignerUnreachableError, match="no relay is connected"):
+            await ask(gateway, "hot")
