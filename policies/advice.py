@@ -34,7 +34,6 @@ NEXT: dict[Code, str] = {
     Code.BOOK_MALFORMED: "correct the line named here: custody book check FILE",
     Code.BOOK_OUT_OF_ORDER: "make the version that follows the one in force: custody policy show",
     Code.QUORUM_MISSING: "collect the missing signatures: custody book sign",
-    Code.SIGNED_DIFFERENTLY: "stop: the signer built something else than was asked; call security",
     Code.TRANSACTION_FAILED: "read the chain's error; a new request needs a new id",
     Code.ROLE_DENIED: "use a certificate of a role that may do this",
     Code.NOT_FOUND: "check the name: custody withdrawal list",
