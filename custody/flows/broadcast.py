@@ -75,16 +75,18 @@ async def _confirm(parts: WorkerParts, row: Row) -> bool:
 
 
 async def _end(connection: Connection, row: Row, status: TransactionStatus, fee: int) -> None:
+    # Moved first: whoever loses the race for the state books and frees nothing a second time.
+    if status.err is None:
+        await withdrawals.move(connection, row, Event.FINALISED, ACTOR, fee=fee)
+    else:
+        refusal = Refusal(Code.TRANSACTION_FAILED, f"the chain says {status.err}")
+        reason = withdrawals.refusal_columns("chain", refusal)
+        await withdrawals.move(connection, row, Event.FAILED_ON_CHAIN, ACTOR, fee=fee, **reason)
     await balances.release(connection, row.wallet, row.reserved)
     await balances.book(connection, row.wallet, "fee", -fee, row.digest)
     await nonces.give_back(connection, row.digest)
     if status.err is None:
         await balances.book(connection, row.wallet, "withdrawal", -row.amount, row.digest)
-        await withdrawals.move(connection, row, Event.FINALISED, ACTOR, fee=fee)
-        return
-    refusal = Refusal(Code.TRANSACTION_FAILED, f"the chain says {status.err}")
-    reason = withdrawals.refusal_columns("chain", refusal)
-    await withdrawals.move(connection, row, Event.FAILED_ON_CHAIN, ACTOR, fee=fee, **reason)
 
 
 async def _wait_for_node(parts: WorkerParts, row: Row, error: ChainError) -> None:

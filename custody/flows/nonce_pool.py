@@ -5,7 +5,12 @@ from dataclasses import replace
 import structlog
 
 from custody.chains import solana_checks
-from custody.chains.errors import ChainError, NodeError, NonceUnusableError
+from custody.chains.errors import (
+    ChainError,
+    NodeError,
+    NonceUnusableError,
+    SignerMismatchError,
+)
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
 from custody.gateway import SignerUnreachableError
@@ -35,6 +40,8 @@ async def keep_pool(parts: WorkerParts) -> bool:
             changed |= await _keep(parts, policy.wallets[nonce.wallet], nonce)
         except NonceUnusableError as error:
             log.warning("nonce account skipped", index=nonce.index, reason=str(error))
+        except SignerMismatchError as error:
+            log.critical("signer built something else", index=nonce.index, words=str(error))
         except (ChainError, SignerUnreachableError) as error:
             log.warning("nonce account not ready", index=nonce.index, reason=str(error))
     return changed

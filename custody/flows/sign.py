@@ -166,9 +166,6 @@ async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) ->
 
     It remembers the nonce that the signer was asked with (see nonces.take), unless that was used.
     """
-    if row.state == State.SIGNING:
-        await balances.release(connection, row.wallet, row.reserved)
-        await nonces.give_back(connection, row.digest)
     event, waiting = _event(State(row.state), refusal.code)
     await withdrawals.postpone(connection, row, waiting, SIGNER_SECONDS)
     if event is None:
@@ -176,7 +173,11 @@ async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) ->
     columns = {**withdrawals.refusal_columns(by, refusal), "reserved": 0, "waiting_for": waiting}
     if refusal.code is Code.NONCE_USED:
         columns |= {"nonce_index": None, "nonce_value": None}
+    # Moved first: whoever loses the race for the state frees nothing a second time.
     await withdrawals.move(connection, row, event, by, **columns)
+    if row.state == State.SIGNING:
+        await balances.release(connection, row.wallet, row.reserved)
+        await nonces.give_back(connection, row.digest)
 
 
 def _event(state: State, code: Code) -> tuple[Event | None, Waiting]:

@@ -50,15 +50,15 @@ class House(Works):
         assert isinstance(row, Row), row
         return row
 
-    def approval(self, row: Row, person: str, **changes: Any) -> Signed:
-        usual = {"intent": row.digest, "expires": self.clock.now() + HOUR}
+    def approval(self, intent_digest: str, person: str, **changes: Any) -> Signed:
+        usual = {"intent": intent_digest, "expires": self.clock.now() + HOUR}
         intent = factories.make_intent()
         approval = factories.make_approval(self.policy, intent, person, **{**usual, **changes})
         return sign(key(person), approval)
 
     async def decide(self, row: Row, person: str, **changes: Any) -> Row | Refusal:
         """Hand over `person`'s approval, or what `changes` make of it."""
-        signed = self.approval(row, person, **changes)
+        signed = self.approval(row.digest, person, **changes)
         return await decide.create_approval(self.parts, person, row.digest, signed)
 
     def changes(self, book: Book, people: Sequence[str] = BOOK_SIGNERS) -> list[Signed]:

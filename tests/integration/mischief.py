@@ -3,6 +3,7 @@
 `LocalGateway` stands for gateway, relay and the signer's socket; `NodeLine` is HTTP to a real node.
 """
 
+import asyncio
 import json
 import ssl
 from collections.abc import Callable, Sequence
@@ -63,31 +64,46 @@ class LocalGateway(Gateway):
         self.asked += [job.transfer] * transfer
         frame = wire.Request(id=1, jobs=[job]).SerializeToString()
         (result,) = wire.Reply.FromString(reply_to(frame, self.guard.answer)).results
-        if transfer and result.HasField("signed"):
+        if result.HasField("signed"):
             result.signed.transaction = self.tamper(result.signed.transaction)
         return result
 
 
 @dataclass
 class NodeLine(httpx.AsyncBaseTransport):
-    """The way to the node: `cut`, losing answers to methods once each, or changing their values."""
+    """The way to the node: `cut`, losing calls or answers once each, or changing their values.
+
+    While `held` is not set nothing goes through; `abandoned` tells that a caller gave up meanwhile.
+    """
 
     cut: bool = False
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    abandoned: asyncio.Event = field(default_factory=asyncio.Event)
+    undelivered: list[str] = field(default_factory=list)
     answers_lost: list[str] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         # Its own TLS context, which is not used, would read every CA of the machine.
+        self.held.set()
         self._http = httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.cut:
             raise httpx.ConnectError("cut by the test")
+        try:
+            await self.held.wait()
+        except asyncio.CancelledError:
+            self.abandoned.set()
+            raise
+        method = json.loads(request.content)["method"]
+        if method in self.undelivered:
+            self.undelivered.remove(method)
+            raise httpx.ConnectError("not delivered by the test")
+        self.calls.append(method)
         response = await self._http.handle_async_request(request)
         answer = json.loads(await response.aread())
-        method = json.loads(request.content)["method"]
-        self.calls.append(method)
         if method in self.answers_lost:
             self.answers_lost.remove(method)
             raise httpx.ReadError("lost by the test")

@@ -81,7 +81,7 @@ async def test_a_decision_is_ones_own_about_this_intent_under_this_policy(house:
 async def test_a_spoiled_decision_is_refused(house: House) -> None:
     await house.ready()
     row = await house.create(amount=LARGE)
-    good = house.approval(row, "carol")
+    good = house.approval(row.digest, "carol")
     spoiled = {
         "another's certificate": ("alice", good),
         "unsigned": ("carol", Signed(good.statement, bytes(64))),
