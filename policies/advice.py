@@ -17,7 +17,7 @@ NEXT: dict[Code, str] = {
     Code.NETWORK_MISMATCH: "custody wallet list shows each wallet's network",
     Code.ASSET_MISMATCH: "custody wallet list shows each wallet's asset",
     Code.DESTINATION_INVALID: "check the whole address with its owner",
-    Code.DESTINATION_NOT_ALLOWED: "an address is added by quorum: custody book draft, then sign, then apply",
+    Code.DESTINATION_NOT_ALLOWED: "a quorum adds an address: custody book draft, sign, apply",
     Code.AMOUNT_TOO_SMALL: "send at least the chain's minimum for a new account",
     Code.CAP_EXCEEDED: "ask for less; " + _SHOW_POLICY,
     Code.NO_RULE: _SHOW_POLICY,
