@@ -19,7 +19,7 @@ from policies.advice import NEXT
 from policies.codes import Refusal
 from policies.statements import Signed
 
-PAGE_SIZE = 200
+PAGE_SIZE, PAGES_MAX = 200, 10_000
 
 
 class CustodyRefused(Exception):  # noqa: N818 - a no is an answer, not an error
@@ -31,11 +31,11 @@ class CustodyRefused(Exception):  # noqa: N818 - a no is an answer, not an error
 
 
 class CustodyUnreachableError(Exception):
-    """No usable answer came: not running, another CA, too slow. `status` is gRPC's."""
+    """No usable answer: not running, another CA, too slow, no end. `status` is gRPC's."""
 
-    def __init__(self, target: str, error: grpc.RpcError) -> None:
-        self.status: grpc.StatusCode = error.code()
-        super().__init__(f"custody at {target}: {self.status.name}: {error.details()}")
+    def __init__(self, target: str, status: grpc.StatusCode, details: str | None) -> None:
+        self.status = status
+        super().__init__(f"custody at {target}: {status.name}: {details}")
 
 
 class CustodyCalls:
@@ -124,13 +124,16 @@ class CustodyCalls:
         return response
 
     def _pages(self, method: str, request: Callable[..., Any], items: str) -> Iterator[Any]:
-        token = ""
-        while True:
+        token, seen = "", set[str]()
+        while token not in seen and len(seen) < PAGES_MAX:
+            seen.add(token)
             response = self._call(method, request(page_size=PAGE_SIZE, page_token=token))
             yield from getattr(response, items)
             token = response.next_page_token
             if not token:
                 return
+        words = f"{method} never ends: a page came again, or there are more than {PAGES_MAX}"
+        raise CustodyUnreachableError(self._target, grpc.StatusCode.INTERNAL, words)
 
     def _call(self, method: str, request: Any) -> Any:
         call = getattr(self._stub, method)
@@ -141,7 +144,7 @@ class CustodyCalls:
         except grpc.RpcError as error:
             if refusal := refusal_of(error):
                 raise CustodyRefused(refusal) from error
-            raise CustodyUnreachableError(self._target, error) from error
+            raise CustodyUnreachableError(self._target, error.code(), error.details()) from error
 
 
 def _statement(signed: Signed) -> wire.SignedStatement:

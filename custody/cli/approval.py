@@ -9,7 +9,8 @@ from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
 from custody.cli.approval_record import print_verified
-from custody.cli.output import amount_words, print_line, print_table
+from custody.cli.confirm import confirm
+from custody.cli.output import amount_words, clipped, print_line, print_table, utc
 from custody.cli.session import (
     CommandError,
     connect,
@@ -22,9 +23,9 @@ from custody.cli.session import (
     withdrawal_name,
 )
 from custody.cli.trust import RefusedAnywayError, UntrustedError, Verified, verify_withdrawal
-from custody.client import CustodyClient, state_of
+from custody.cli.withdrawal_record import known_state, state_words
+from custody.client import CustodyClient, State
 from custody.client_config import ClientConfig
-from custody.words import digest_words
 from kura.custody.v1 import custody_pb2 as wire
 from policies.policy import Policy
 from policies.statements import Approval
@@ -33,6 +34,7 @@ DAY_HOURS = 24
 app = App(name="approval")
 Name = Annotated[str, Parameter(help="withdrawals/DIGEST, or the digest alone.")]
 Hours = Annotated[PositiveInt, Parameter(name="--expires-in", help="Hours until it lapses.")]
+Yes = Annotated[bool, Parameter(negative=(), help="Do not ask for the first word.")]
 
 
 @app.command(name="list")
@@ -59,33 +61,23 @@ def show(name: Name, /) -> None:
 
 
 @app.command
-def approve(
-    name: Name,
-    /,
-    *,
-    yes: Annotated[bool, Parameter(negative=(), help="Do not ask for the first word.")] = False,
-    expires_in: Hours = DAY_HOURS,
-) -> None:
+def approve(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -> None:
     """Verify one withdrawal on this machine, then sign and send your approval of it.
 
     For example: custody approval approve 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c1…
     """
     with _shown(name) as case:
-        case.check_asked()
-        if not yes:
-            _confirm(case.verified)
-        case.decide("approve", expires_in)
+        case.decide("approve", expires_in, yes=yes)
 
 
 @app.command
-def reject(name: Name, /, *, expires_in: Hours = DAY_HOURS) -> None:
+def reject(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -> None:
     """Verify one withdrawal on this machine, then sign and send your rejection: it ends there.
 
     For example: custody approval reject 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15…
     """
     with _shown(name) as case:
-        case.check_asked()
-        case.decide("reject", expires_in)
+        case.decide("reject", expires_in, yes=yes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +88,15 @@ class _Case:
     config: ClientConfig
     policy: Policy
     verified: Verified
+    state: State | None
 
-    def check_asked(self) -> None:
-        """Stop an officer whom the policy does not ask."""
+    def decide(self, decision: str, hours: int, *, yes: bool) -> None:
+        """Ask, sign the decision, send it, say what became of the withdrawal."""
         name = own_name(self.config)
-        asked = self.verified.people_asked(self.policy)
-        if name not in asked:
-            people = ", ".join(sorted(asked)) or "nobody"
-            raise CommandError(f"you are {name}, and the policy asks {people}")
-
-    def decide(self, decision: str, hours: int) -> None:
-        """Sign the decision, send it, say what became of the withdrawal."""
-        key, name = own_key(self.config), own_name(self.config)
+        self._check_worth(decision, name)
+        if not yes:
+            confirm(f"{decision} it", self.verified.digest)
+        key = own_key(self.config)
         if key.public not in self.policy.people.get(name, ()):
             words = f"the policy does not know {key.public} as a key of {name}"
             raise CommandError(f"{words}: nothing was signed")
@@ -121,8 +110,23 @@ class _Case:
         )
         sent = self.custody.send_approval(self.verified.name, key.sign(approval))
         needs = " and ".join(sent.approvals_missing)
-        words = f"{decision} is sent; custody says {state_of(sent)}"
+        words = f"{decision} is sent; custody says {state_words(sent)}"
         print_line(f"{words}, still needs {needs}" if needs else words)
+
+    def _check_worth(self, decision: str, name: str) -> None:
+        """Stop an officer whom nobody asks, and a decision that changes nothing."""
+        asked = self.verified.people_asked(self.policy)
+        if name not in asked:
+            people = ", ".join(sorted(asked)) or "nobody"
+            raise CommandError(f"you are {name}, and the policy asks {people}")
+        if self.state and self.state.ended:
+            words = f"it has ended, custody says {self.state}"
+            raise CommandError(f"{words}: there is nothing to decide, and nothing was signed")
+        valid = [item.approval for item in self.verified.decisions if item.state == "valid"]
+        for made in valid:
+            if made and (made.approver, made.decision) == (name, decision):
+                words = f"your {decision} is there already, until {utc(made.expires)}"
+                raise CommandError(f"{words}: nothing more was signed")
 
 
 @contextmanager
@@ -130,25 +134,17 @@ def _shown(name: str) -> Iterator[_Case]:
     config, asked = settings(), withdrawal_name(name)
     with connect(config) as custody:
         policy = trusted_policy(custody, config)
-        verified = verify_withdrawal(asked, custody.get_withdrawal(asked), policy, unix_ms())
+        shown = custody.get_withdrawal(asked)
+        verified = verify_withdrawal(asked, shown, policy, unix_ms())
         print_verified(verified, policy)
-        yield _Case(custody, config, policy, verified)
-
-
-def _confirm(verified: Verified) -> None:
-    try:
-        typed = input("To approve it, type the first of the six words: ")
-    except EOFError:
-        typed = ""
-    if typed.strip().lower() != digest_words(verified.digest)[0]:
-        raise CommandError("that is not the first word: nothing was signed")
+        yield _Case(custody, config, policy, verified, known_state(shown))
 
 
 def _row(shown: wire.Withdrawal, policy: Policy) -> tuple[str, ...]:
     try:
         verified = verify_withdrawal(shown.name, shown, policy, unix_ms())
     except (UntrustedError, RefusedAnywayError) as error:
-        return ("NOT VERIFIED", "", "", str(error), shown.name)
+        return ("NOT VERIFIED", "", "", "", f"{clipped(shown.name)}: {error}")
     intent = verified.intent
     needs = " or ".join(" and ".join(map(str, asked.missing)) for asked in verified.asked)
     amount = amount_words(policy, str(intent.amount), intent.asset)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from custody.cli.output import amount_words, print_record, spoken, utc
+from custody.cli.output import amount_words, clipped, print_record, quoted, spoken, utc
 from custody.cli.trust import Asked, Decision, Verified
 from policies.policy import DestinationClass, Policy
 from policies.quorum import Seats
@@ -11,6 +11,8 @@ _PLACE = {
     DestinationClass.ADDRESS_BOOK: "to the address book",
     DestinationClass.ANY: "to any destination",
 }
+
+_REASON_MAX = 72  # why a decision is INVALID can quote whoever sent it
 
 
 def print_verified(verified: Verified, policy: Policy) -> None:
@@ -27,7 +29,7 @@ def print_verified(verified: Verified, policy: Policy) -> None:
             ("amount", amount),
             ("in base units", f"{intent.amount:,}"),
             ("to", intent.destination.address),
-            ("memo", intent.destination.memo or "none"),
+            ("memo", quoted(intent.destination.memo, "(no memo)")),
             ("created", utc(intent.created)),
             ("expires", utc(intent.expires)),
             *(row for asked in verified.asked for row in _asked_rows(asked, policy, intent.asset)),
@@ -51,5 +53,5 @@ def _seats(seats: tuple[Seats, ...]) -> str:
 
 def _decision_words(item: Decision) -> str:
     if item.approval is None:
-        return f"{item.state}: {item.words}"
+        return f"{item.state}: {clipped(item.words, _REASON_MAX)}"
     return f"{item.state}: {item.words}, until {utc(item.approval.expires)}"

@@ -9,8 +9,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
+from custody.cli.address import refuse_address
 from custody.cli.changes import Signature, keep_signature, sign_change
-from custody.cli.output import print_line, print_record, spoken
+from custody.cli.confirm import confirm
+from custody.cli.output import print_line, print_note, print_record, quoted, spoken
 from custody.cli.session import CommandError, check_policy, connect, settings
 from policies import fields
 from policies.signature_file import parse_signatures
@@ -35,7 +37,7 @@ class Draft:
     previous: Annotated[str | None, Parameter(help="Digest that it follows.")] = None
 
     def statement(self) -> bytes:
-        """Return the version's exact bytes; StatementError naming the field that is wrong."""
+        """Return the version's exact bytes."""
         entry = BookEntry(
             network=self.network or "",
             address=self.add or self.remove,
@@ -48,9 +50,7 @@ class Draft:
             add=(entry,) if self.add else (),
             remove=(entry,) if self.remove else (),
         )
-        statement = encode(book)
-        decode(Book, statement)
-        return statement
+        return encode(book)
 
 
 @app.command
@@ -67,9 +67,14 @@ def draft(
     if bool(entry.add) == bool(entry.remove):
         raise CommandError("say either --add ADDRESS or --remove ADDRESS")
     statement = _filled(entry).statement()
-    with file.open("xb") as out:
-        out.write(statement)
-    print_record(_summary(statement))
+    book = _opened(statement)
+    try:
+        with file.open("xb") as out:
+            out.write(statement)
+    except FileExistsError:
+        words = f"{file} is there already and is never written over: choose another name"
+        raise CommandError(words) from None
+    _print_summary(book)
 
 
 @app.command
@@ -78,7 +83,7 @@ def check(file: File, /) -> None:
 
     For example: custody book check book-7.json
     """
-    print_record(_summary(file.read_bytes()))
+    _print_summary(_opened(file.read_bytes()))
 
 
 @app.command
@@ -87,16 +92,19 @@ def sign(
     /,
     *,
     signatures: Annotated[Path, Parameter(help="Append the signature to this file.")],
+    yes: Annotated[bool, Parameter(negative=(), help="Do not ask for the first word.")] = False,
     by: Signature | None = None,
 ) -> None:
     """Sign a version of the address book as one of its quorum.
 
     For example: custody book sign book-7.json --signatures book-7.signatures
     """
-    statement = file.read_bytes()
-    print_record(_summary(statement))
-    previous = decode(Book, statement).previous
-    keep_signature(sign_change("book", digest(statement), previous, by or Signature()), signatures)
+    book = _opened(file.read_bytes())
+    of = digest(encode(book))
+    _print_summary(book)
+    if not yes:
+        confirm("sign it", of)
+    keep_signature(sign_change("book", of, book.previous, by or Signature()), signatures)
 
 
 @app.command
@@ -111,6 +119,7 @@ def apply(
     For example: custody book apply book-7.json --signatures book-7.signatures
     """
     statement, changes = file.read_bytes(), parse_signatures(signatures.read_bytes())
+    book = _decoded(statement)
     end = time.monotonic() + APPLY_SECONDS
     with connect(settings()) as custody:
         while (state := custody.create_book_version(statement, changes).state) != "applied":
@@ -118,7 +127,7 @@ def apply(
                 words = f"custody has it ({state}), but the signer has not answered: ask again"
                 raise CommandError(words)
             time.sleep(POLL_SECONDS)
-    print_line(f"{state}: {digest(statement)}")
+    print_line(f"applied: version {book.version} of the address book, {digest(statement)}")
 
 
 def _filled(entry: Draft) -> Draft:
@@ -141,16 +150,44 @@ def _filled(entry: Draft) -> Draft:
     )
 
 
-def _summary(statement: bytes) -> Iterator[tuple[str, str]]:
+def _decoded(statement: bytes) -> Book:
     try:
-        book = decode(Book, statement)
+        return decode(Book, statement)
     except StatementError as error:
         raise CommandError(f"this is no version of the address book: {error}") from error
+
+
+def _opened(statement: bytes) -> Book:
+    """Return the version; CommandError when it adds an address that cannot be one."""
+    book = _decoded(statement)
+    for number, entry in enumerate(book.add):
+        if words := refuse_address(entry.network, entry.address):
+            raise CommandError(f"add[{number}].address: {entry.address}: {words}")
+    return book
+
+
+def _print_summary(book: Book) -> None:
+    """Print what signing the version means, and what nobody here can see: the entries so far."""
+    print_record(_summary(book))
+    if book.add:
+        print_note("An entry that the address book has already stays as it is.")
+    for entry in book.remove:  # an entry of old must stay removable, so only a word
+        if strange := refuse_address(entry.network, entry.address):
+            print_note(f"{entry.address}: {strange}")
+    if book.remove:
+        words = "Only the same network, address and memo are removed; "
+        print_note(words + "if the address book has no such entry, nothing is.")
+
+
+def _summary(book: Book) -> Iterator[tuple[str, str]]:
+    of = digest(encode(book))
     yield "address book", f"version {book.version}"
     yield "follows", book.previous or "none: the first"
     for verb, entries in (("adds", book.add), ("removes", book.remove)):
         for entry in entries:
             yield verb, entry.address
-            yield "", f"{entry.label}, on {entry.network}, memo: {entry.memo or 'none'}"
-    yield "digest", digest(statement)
-    yield "in words", spoken(digest(statement))
+            yield "  labelled", quoted(entry.label, "(no label)")
+            yield "  network", entry.network
+            yield "  memo", quoted(entry.memo, "(no memo)")
+    yield "digest", of
+    yield "in words", spoken(of)

@@ -55,7 +55,11 @@ def answer(policy: Policy, asked: Scope, amount: str) -> Iterator[str]:
     asset = amount.rpartition(" ")[2]
     wallets = [wallet for wallet in asked.wallets if wallet.asset == asset]
     if not wallets:
-        raise ValueError(f'{amount}: no such wallet holds that asset; say for example "1.5 SOL"')
+        held = " or ".join(sorted({wallet.asset for wallet in asked.wallets}))
+        words = f"the wallets asked about hold {held}, no {asset}"
+        if " " not in amount:
+            words = f"say of which asset ({held})"
+        raise ValueError(f'--amount {amount}: {words}; for example --amount "1.5 SOL"')
     units = parse_units(amount, asset, policy.assets[asset].decimals)
     for wallet, requester, listed in product(wallets, asked.requesters, asked.listed):
         yield _answer(policy, _intent(policy, wallet, requester, units), amount, listed=listed)

@@ -1,13 +1,12 @@
 """`custody key`: signing keys of officers and requesters."""
 
-from getpass import getpass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from custody.cli.output import print_line, print_note
-from custody.cli.session import CommandError
+from custody.cli.session import CommandError, ask_passphrase
 from custody.keys import create_key
 
 app = App(name="key")
@@ -32,7 +31,7 @@ def create(
 
 
 def _new_passphrase() -> bytes:
-    first = getpass("New passphrase, 15 characters or more: ")
-    if getpass("The same again: ") != first:
+    first = ask_passphrase("New passphrase, 15 characters or more: ")
+    if ask_passphrase("The same again: ") != first:
         raise CommandError("the two passphrases differ: no key was made")
-    return first.encode()
+    return first

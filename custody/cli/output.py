@@ -1,11 +1,15 @@
 """What is printed. Invariant: nothing that a server said reaches the terminal as it came.
 
 Control and format characters are shown as their code point, markup is never interpreted, and no
-name, address or digest is shortened or broken.
+name, address or digest is shortened or broken. Any other value of a record stays in its column, so
+that no part of a long one can look like a row.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -19,6 +23,8 @@ from policies.policy import Policy
 from policies.units import format_units
 
 _LABEL = 16
+_CLIP = 100
+_WHOLE = re.compile(r"[A-Za-z0-9/:._-]{1,128}", re.ASCII)  # a name, address, digest or number
 _OUT = Console(markup=False, highlight=False, emoji=False)
 _ERR = Console(markup=False, highlight=False, emoji=False, stderr=True)
 
@@ -28,6 +34,22 @@ Rows = Iterable[tuple[str, str]]
 def plain(text: str) -> str:
     """Return `text` with every character that could act on a terminal shown as <U+…>."""
     return "".join(f"<{hidden}>" if (hidden := find_hidden(c)) else c for c in text)
+
+
+def clipped(text: str, most: int = _CLIP) -> str:
+    """Return at most so many characters of a text that a stranger chose."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
+def quoted(text: str, absent: str) -> str:
+    """Return a stranger's text in quotation marks, so that its ends show; `absent` for none.
+
+    Blanks of other kinds than the plain one are shown as <U+...>.
+    """
+    if not text:
+        return absent
+    spoken = json.dumps(text, ensure_ascii=False)
+    return "".join(f"<U+{ord(c):04X}>" if c.isspace() and c != " " else c for c in spoken)
 
 
 def print_line(text: str) -> None:
@@ -43,15 +65,39 @@ def print_note(text: str, style: str = "") -> None:
 def print_record(rows: Rows, *, beside: bool = False) -> None:
     """Print labelled values; on standard error when `beside` a program's output.
 
-    An address or digest that would not fit beside its label has the next line for itself.
+    An address or digest that would not fit beside its label has the next line for itself; any
+    other long value goes on below its own beginning.
     """
     console = _ERR if beside else _OUT
     for label, text in rows:
-        value = plain(text)
-        fits = " " in value or _LABEL + len(value) <= console.width
-        gap = " " if fits else "\n"
+        value, gap = plain(text), " "
+        if not _WHOLE.fullmatch(value):
+            value = f"\n{' ' * _LABEL}".join(_fold(value, max(1, console.width - _LABEL)))
+        elif _LABEL + len(value) > console.width:
+            gap = "\n"
         line = Text(label.ljust(_LABEL - 1) + gap, style="bold").append(value, style="not bold")
         console.print(line, soft_wrap=True)
+
+
+def _fold(text: str, width: int) -> Iterator[str]:
+    """Yield the whole text in lines of at most `width` cells, broken before words if possible."""
+    line = ""
+    for word in re.findall(r"\S+\s*|\s+", text):
+        if line and _cells(line + word.rstrip()) > width:
+            yield line
+            line = ""
+        line += word
+        while _cells(line) > width:
+            ends = accumulate(map(_cells, line))
+            most = max(1, sum(end <= width for end in ends))
+            yield line[:most]
+            line = line[most:]
+    yield line
+
+
+def _cells(text: str) -> int:
+    """Return the most columns that any terminal needs: they differ on all that is not ASCII."""
+    return sum(1 if character.isascii() else 2 for character in text)
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from custody.cli.changes import Signature, keep_signature, sign_change
 from custody.cli.explain import answer, explain, scope, seats_words
-from custody.cli.output import print_line, print_record, spoken
+from custody.cli.output import clipped, print_line, print_record, spoken
 from custody.cli.session import CommandError, check_policy, connect, settings
 from policies.policy import DestinationClass, Policy
 from policies.policy_file import parse_policy
@@ -23,6 +23,8 @@ File = Annotated[Path, Parameter(help="The policy file.")]
 def show() -> None:
     """Print the exact policy file in force; its digest goes to standard error.
 
+    So does the address book's version in force, with its digest: the next one follows that.
+
     For example: custody policy show > policy.toml
     """
     config = settings()
@@ -31,8 +33,9 @@ def show() -> None:
     policy = check_policy(shown, config)
     sys.stdout.write(shown.policy.decode())
     print_record(_summary(policy), beside=True)
-    book = f"version {shown.book_version} {shown.book_digest}"
-    print_record((("address book", book),), beside=True)
+    book = f"version {clipped(shown.book_version)}"
+    digest = shown.book_digest or "none yet"
+    print_record((("address book", book), ("its digest", digest)), beside=True)
 
 
 @app.command

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import grpc
+
 from custody.cli.session import CommandError
 from custody.cli.trust import RefusedAnywayError, UntrustedError
 from custody.client import ConfigError, CustodyRefused, CustodyUnreachableError, KeyFileError
 from policies.advice import NEXT
-from policies.codes import Refusal
+from policies.codes import Code, Refusal
 
 _UNREACHABLE = (
     "next: check that it runs and answers there, that ca, certificate and key in the settings are "
@@ -22,6 +24,8 @@ def words_of(error: Exception) -> Sequence[str] | None:
             return refusal_words("custody refused", error.refusal)
         case RefusedAnywayError():
             return refusal_words("the signer would refuse", error.refusal)
+        case CustodyUnreachableError(status=grpc.StatusCode.INTERNAL):
+            return (str(error), f"next: {NEXT[Code.FAULT]}")
         case CustodyUnreachableError():
             return (str(error), _UNREACHABLE)
         case ImportError() if error.__cause__:

@@ -1,12 +1,15 @@
 """What a command works with: the settings, the connection, the key of who types it."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from getpass import getpass
+from getpass import GetPassWarning, getpass
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 from custody.cli.output import print_note
 from custody.cli.trust import UntrustedError, open_policy
@@ -18,6 +21,7 @@ from policies import fields
 from policies.policy import Policy
 
 PATIENCE = timedelta(seconds=10)
+SILENCE_SECONDS = 1.5
 _config: ContextVar[Path | None] = ContextVar("config", default=None)
 
 
@@ -42,7 +46,27 @@ def settings() -> ClientConfig:
 
 def connect(config: ClientConfig, key: SigningKey | None = None) -> CustodyClient:
     """Return a connection; `key` where the command signs as a requester."""
-    return CustodyClient(config.target, config.tls, key, config.name or "", patience=PATIENCE)
+    return _SpokenClient(config.target, config.tls, key, config.name or "", patience=PATIENCE)
+
+
+class _SpokenClient(CustodyClient):
+    """Says once that it waits, when an answer does not come soon."""
+
+    _silent = True
+
+    def _call(self, method: str, request: Any) -> Any:
+        timer = Timer(SILENCE_SECONDS, self._say)
+        timer.daemon = True
+        timer.start()
+        try:
+            return super()._call(method, request)
+        finally:
+            timer.cancel()
+
+    def _say(self) -> None:
+        if self._silent:
+            self._silent = False
+            print_note(f"waiting for custody at {self._target} ...")
 
 
 def own_key(config: ClientConfig) -> SigningKey:
@@ -54,7 +78,17 @@ def own_key(config: ClientConfig) -> SigningKey:
 
 def open_key(file: Path) -> SigningKey:
     """Return the key in a file, its passphrase asked for."""
-    return load_key(file, lambda: getpass(f"Passphrase of {file}: ").encode())
+    return load_key(file, lambda: ask_passphrase(f"Passphrase of {file}: "))
+
+
+def ask_passphrase(prompt: str) -> bytes:
+    """Return what is typed, unseen; CommandError when there is nobody to type."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=GetPassWarning):
+            return getpass(prompt).encode()
+    except EOFError:
+        words = "no terminal to ask for the passphrase on: run this in a terminal"
+        raise CommandError(words) from None
 
 
 def own_name(config: ClientConfig) -> str:
@@ -86,6 +120,15 @@ def trusted_policy(custody: CustodyClient, config: ClientConfig) -> Policy:
         print_note(words, "bold yellow")
         print_note(f'policy_digest = "{policy.digest}"', "yellow")
     return policy
+
+
+def require_pin(config: ClientConfig) -> None:
+    """Refuse to sign amounts by a policy that is custody's word only; ConfigError without a pin."""
+    if config.policy_digest is None:
+        words = f"{config.file}: this signs an amount, and how many decimals it has must not be "
+        words += "custody's word: pin policy_digest. Read the policy (custody policy show), compare"
+        words += ' its digest with the officers, and add the line policy_digest = "THE DIGEST"'
+        raise ConfigError(words)
 
 
 def withdrawal_name(text: str) -> str:

@@ -8,6 +8,7 @@ pinned, and a withdrawal that the policy would refuse anyway are errors. Pure: t
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from custody.cli.output import clipped
 from kura.custody.v1 import custody_pb2 as wire
 from policies.approvals import open_approval
 from policies.codes import Code, Refusal
@@ -18,6 +19,7 @@ from policies.quorum import Seats
 from policies.reader import FileError
 from policies.statements import Approval, Intent, Signed, StatementError, decode, digest
 
+SHOWN_MAX = 128  # characters: an address is shown whole
 _ASKING = frozenset({Code.APPROVALS_MISSING, Code.APPROVAL_REJECTED})
 
 
@@ -25,7 +27,8 @@ class UntrustedError(Exception):
     """Custody shows something that the signed bytes do not say. `field` names it."""
 
     def __init__(self, field: str, shown: str, signed: str) -> None:
-        words = f"custody shows {field} {shown!r}, but {signed!r} is right: approve nothing "
+        said, right = repr(clipped(shown, SHOWN_MAX)), repr(clipped(signed, SHOWN_MAX))
+        words = f"custody shows {field} {said}, but {right} is right: approve nothing "
         super().__init__(words + "and tell the other officers by another way than custody")
         self.field = field
 

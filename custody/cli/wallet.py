@@ -3,20 +3,22 @@
 from cyclopts import App
 
 from custody.cli.output import print_table
-from custody.cli.session import connect, settings
+from custody.cli.session import connect, settings, trusted_policy
 
 app = App(name="wallet")
 
 
 @app.command(name="list")
 def list_wallets() -> None:
-    """List the wallets of the policy in force.
+    """List the wallets of the policy in force, as your own `policy_digest` pins it.
 
     For example: custody wallet list
     """
-    with connect(settings()) as custody:
-        rows = [
-            (item.name.removeprefix("wallets/"), item.tier, item.network, item.asset, item.address)
-            for item in custody.list_wallets()
-        ]
+    config = settings()
+    with connect(config) as custody:
+        policy = trusted_policy(custody, config)
+    rows = [
+        (item.name, item.tier, policy.assets[item.asset].network, item.asset, item.address)
+        for item in policy.wallets.values()
+    ]
     print_table(("WALLET", "TIER", "NETWORK", "ASSET", "ADDRESS"), rows)

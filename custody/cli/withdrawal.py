@@ -7,18 +7,21 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
-from custody.cli.output import amount_words, print_line, print_table
+from custody.cli.output import amount_words, clipped, print_line, print_table
 from custody.cli.session import (
     CommandError,
     connect,
     own_key,
+    require_pin,
     settings,
     shown_policy,
-    trusted_policy,
     withdrawal_name,
 )
-from custody.cli.withdrawal_record import print_withdrawal
+from custody.cli.trust import UntrustedError, read_intent
+from custody.cli.withdrawal_record import print_withdrawal, state_words
 from custody.client import State, state_of
+from kura.custody.v1 import custody_pb2 as wire
+from policies.policy import Policy
 from policies.units import parse_units
 
 app = App(name="withdrawal")
@@ -40,8 +43,9 @@ def create(
     --to CSRWyb7Bkw2E8dEqYyjvbAm2svuNTTHoTCuhtHSV3BKg --amount "1.5 SOL"
     """
     config = settings()
+    require_pin(config)
     with connect(config, own_key(config)) as custody:
-        policy = trusted_policy(custody, config)
+        policy = shown_policy(custody, config)
         source = policy.wallets.get(wallet)
         if source is None:
             raise CommandError(f"no wallet is called {wallet}; next: custody wallet list")
@@ -84,16 +88,7 @@ def list_withdrawals(
     config = settings()
     with connect(config) as custody:
         policy = shown_policy(custody, config)
-        rows = [
-            (
-                state_of(item),
-                amount_words(policy, item.amount, item.asset),
-                item.request_id,
-                item.destination.address,
-                item.name,
-            )
-            for item in islice(custody.list_withdrawals(), limit)
-        ]
+        rows = [_row(item, policy) for item in islice(custody.list_withdrawals(), limit)]
     print_table(("STATE", "AMOUNT", "REQUEST ID", "TO", "NAME"), rows)
 
 
@@ -105,7 +100,7 @@ def cancel(name: Name, /) -> None:
     """
     config, asked = settings(), withdrawal_name(name)
     with connect(config, own_key(config)) as custody:
-        print_line(state_of(custody.cancel(asked)))
+        print_line(state_words(custody.cancel(asked)))
 
 
 @app.command
@@ -124,3 +119,13 @@ def wait(
         ended = custody.wait(asked, timeout=timedelta(seconds=timeout))
         print_withdrawal(asked, ended, shown_policy(custody, config))
     return 0 if state_of(ended) is State.COMPLETED else 1
+
+
+def _row(shown: wire.Withdrawal, policy: Policy) -> tuple[str, ...]:
+    try:
+        intent = read_intent(shown.name, shown)
+    except UntrustedError as error:
+        return ("NOT VERIFIED", "", "", "", f"{clipped(shown.name)}: {error}")
+    amount = amount_words(policy, str(intent.amount), intent.asset)
+    to = intent.destination.address
+    return (state_words(shown), amount, intent.request_id, to, shown.name)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from custody.cli.output import amount_words, print_record, utc
+from custody.cli.output import amount_words, print_record, quoted, utc
 from custody.cli.trust import read_intent
-from custody.client import state_of
+from custody.client import State, state_of
 from kura.custody.v1 import custody_pb2 as wire
 from policies.policy import Policy
 
@@ -16,18 +16,31 @@ def print_withdrawal(asked: str, shown: wire.Withdrawal, policy: Policy) -> None
     print_record(
         (
             ("name", shown.name),
-            ("state", state_of(shown)),
+            ("state", state_words(shown)),
             ("requester", intent.requester),
             ("request id", intent.request_id),
             ("wallet", f"{intent.wallet} on {intent.network}"),
             ("amount", f"{amount} = {intent.amount} base units"),
             ("to", intent.destination.address),
-            ("memo", intent.destination.memo or "none"),
+            ("memo", quoted(intent.destination.memo, "(no memo)")),
             ("created", utc(intent.created)),
             ("expires", utc(intent.expires)),
             *_outcome(shown, policy),
         )
     )
+
+
+def state_words(shown: wire.Withdrawal) -> str:
+    """Return the state that custody says, in words when it is one of a newer custody."""
+    return known_state(shown) or f"a state that this version does not know ({shown.state})"
+
+
+def known_state(shown: wire.Withdrawal) -> State | None:
+    """Return the state that custody says, None for one that this version does not know."""
+    try:
+        return state_of(shown)
+    except ValueError:
+        return None
 
 
 def _outcome(shown: wire.Withdrawal, policy: Policy) -> Iterator[tuple[str, str]]:

@@ -59,6 +59,8 @@ def files(volumes: Path, users: Mapping[str, int]) -> None:
     draft.write_bytes(fill_policy(keys, made["audit key"], made["address"]))
     wanted = digest(draft.read_bytes())
     (handover / "policy.digest").write_text(wanted + "\n")
+    for file in clients.glob("*.toml"):
+        file.write_text(file.read_text() + f'policy_digest = "{wanted}"\n')
     (handover / "policy.signatures").write_text(sign_first(keys, "policy", wanted))
     (clients / "book.signatures").write_text(sign_first(keys, "book", digest(first_book())))
     for name, user in users.items():

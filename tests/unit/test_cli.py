@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import grpc
 import pytest
 
+from custody.cli import session
 from custody.main import NOUNS, app
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
@@ -81,7 +83,8 @@ def test_no_answer_is_told_in_words(run: Run, custody: MemoryCustody, alice: Pat
 
 
 def harmless(printed: str) -> bool:
-    shown = "<U+001B>[2J" in printed and "[bold red]approved[/] :warning:" in printed
+    words = " ".join(printed.split())
+    shown = "<U+001B>[2J" in words and "[bold red]approved[/] :warning:" in words
     return shown and not set(printed) & set("\x1b\x07\r\u202e")
 
 
@@ -100,6 +103,7 @@ def test_an_error_cannot_act_on_the_terminal(run: Run, custody: MemoryCustody, a
     custody.outages = [CallError(grpc.StatusCode.INTERNAL, EVIL)]
     code, _, err = run("--config", alice, "withdrawal", "list")
     assert code == 1
+    assert "next: tell the operator" in err
     assert harmless(err)
 
 
@@ -125,5 +129,33 @@ def test_a_field_cannot_act_on_the_terminal(
 def test_a_list_cannot_act_on_the_terminal(
     run: Run, custody: MemoryCustody, alice: Path, pending: str
 ) -> None:
-    custody.withdrawals[pending].request_id = EVIL
+    custody.withdrawals[pending].name = EVIL
     assert harmless(run("--config", alice, "withdrawal", "list")[1])
+
+
+def test_silence_is_told_once(
+    run: Run, custody: MemoryCustody, alice: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, notes = Event(), list[str]()
+
+    def note(words: str) -> None:
+        notes.append(words)
+        told.set()
+
+    answer = custody.get_policy
+
+    def late(request: object) -> wire.GetPolicyResponse:
+        assert told.wait(10)
+        return answer(request)
+
+    monkeypatch.setattr(session, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(session, "print_note", note)
+    monkeypatch.setattr(custody, "get_policy", late)
+    with session.using_config(alice), session.connect(session.settings()) as client:
+        client.get_policy()
+        client.get_policy()
+    assert notes == ["waiting for custody at custody.test:443 ..."]
+
+
+def test_the_help_of_policy_show_names_the_address_book(run: Run) -> None:
+    assert "address book's version" in " ".join(run("policy", "show", "--help")[1].split())

@@ -1,18 +1,22 @@
 """Keys, policy files and address-book versions: commands that need no custody, or hardly."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from custody.cli.address import refuse_address
 from custody.cli.session import unix_ms
-from custody.keys import load_key
+from custody.keys import create_key, load_key
 from custody.words import digest_words
 from policies.changes import open_book, refuse_unsigned_policy
 from policies.policy_file import parse_policy
 from policies.signature_file import parse_signatures
-from policies.statements import Book, Signed, decode, digest
-from tests.factories import CUSTOMER, policy_file
+from policies.statements import Book, BookEntry, Destination, Signed, decode, digest, encode
+from tests.factories import CUSTOMER, make_book, policy_file
 from tests.memory_custody import MemoryCustody, config_file, key_file
 
 Run = Callable[..., tuple[int, str, str]]
@@ -38,7 +42,7 @@ def test_a_passphrase_is_typed_twice(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     typed = iter(["four quite long words", "four quite long worms"])
-    monkeypatch.setattr("custody.cli.key.getpass", lambda _: next(typed))
+    monkeypatch.setattr("custody.cli.session.getpass", lambda _: next(typed))
     code, _, err = run("key", "create", tmp_path / "key.pem")
     assert code == 1
     assert "differ" in err
@@ -49,11 +53,28 @@ def test_a_passphrase_is_typed_twice(
 def test_a_typed_passphrase_closes_the_key(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("custody.cli.key.getpass", lambda _: "vier längere Wörter")
+    monkeypatch.setattr("custody.cli.session.getpass", lambda _: "vier längere Wörter")
     code, out, _ = run("key", "create", tmp_path / "key.pem")
     assert code == 0
     opened = load_key(tmp_path / "key.pem", "vier längere Wörter".encode)
     assert opened.public == out.strip()
+
+
+def test_a_passphrase_that_nobody_can_type_is_told_in_words(
+    run: Run, custody: MemoryCustody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_: str) -> NoReturn:
+        raise EOFError
+
+    monkeypatch.setattr("custody.cli.session.getpass", nobody)
+    code, _, err = run("key", "create", tmp_path / "key.pem")
+    assert (code, "no terminal to ask for the passphrase on" in err) == (1, True)
+    assert not (tmp_path / "key.pem").exists()
+    config = config_file(tmp_path, "exchange", pinned=digest(POLICY))
+    (tmp_path / "exchange.pem").unlink()
+    create_key(tmp_path / "exchange.pem", b"four quite long words")
+    code, _, err = run("--config", config, "withdrawal", "cancel", "ab" * 32)
+    assert (code, "no terminal to ask for the passphrase on" in err) == (1, True)
 
 
 def test_a_good_policy_shows_digest_and_words(run: Run, policy: Path) -> None:
@@ -116,7 +137,8 @@ def test_a_question_is_answered_as_the_signer_would(
     [
         ("--wallet=cold", "there are: hot-sol"),
         ("--requester=alice", "there are: exchange"),
-        ("--amount=5 EUR", "no such wallet holds that asset"),
+        ("--amount=5 EUR", "the wallets asked about hold SOL, no EUR"),
+        ("--amount=5", "say of which asset (SOL)"),
         ("--amount=0.0000000001 SOL", "more than the 9 decimals"),
     ],
 )
@@ -173,11 +195,11 @@ def test_a_version_is_drafted_signed_and_applied(
     draft = ("--add", CUSTOMER.address, "--label", "a customer", "--memo", "7")
     assert run("--config", config, "book", "draft", book, *draft)[0] == 0
     for person in ("alice", "carol"):
-        mine = config_file(tmp_path, person)
-        assert run("--config", mine, "book", "sign", book, "--signatures", signatures)[0] == 0
+        mine = ("--config", config_file(tmp_path, person))
+        assert run(*mine, "book", "sign", book, "--signatures", signatures, "--yes")[0] == 0
     code, out, _ = run("--config", config, "book", "apply", book, "--signatures", signatures)
 
-    assert (code, out.split()[0]) == (0, "applied:")
+    assert (code, out.split()[:3]) == (0, ["applied:", "version", "7"])
     (request,) = custody.sent("CreateBookVersion")
     changes = [Signed(item.statement, item.signature) for item in request.changes]
     force = (6, "ab" * 32)
@@ -195,7 +217,9 @@ def test_a_first_version_is_drafted_without_custody(run: Run, tmp_path: Path) ->
     code, out, _ = run("book", "check", file)
     assert code == 0
     assert f"removes         {CUSTOMER.address}" in out
-    assert run("book", "draft", file, "--add", CUSTOMER.address, *options)[0] == 1
+    code, _, err = run("book", "draft", file, "--add", CUSTOMER.address, *options)
+    assert code == 1
+    assert "is there already and is never written over" in err
     assert decode(Book, file.read_bytes()) == book
 
 
@@ -203,6 +227,7 @@ def test_a_first_version_is_drafted_without_custody(run: Run, tmp_path: Path) ->
     ("options", "words"),
     [
         (("--add", "with blank", "--label", "x"), "add[0].address"),
+        (("--add", CUSTOMER.address[:-1], "--label", "x"), "add[0].address"),
         (("--add", CUSTOMER.address, "--label", "x" * 65), "add[0].label"),
         (("--label", "x"), "either --add ADDRESS or --remove"),
     ],
@@ -220,5 +245,77 @@ def test_a_bad_entry_is_named_and_nothing_written(
 def test_a_file_that_is_no_book_is_not_signed(run: Run, policy: Path, tmp_path: Path) -> None:
     who = ("--key", key_file(tmp_path, "alice"), "--person", "alice")
     signatures = tmp_path / "signatures"
-    assert run("book", "sign", policy, *who, "--signatures", signatures)[0] == 1
+    assert run("book", "sign", policy, *who, "--signatures", signatures, "--yes")[0] == 1
     assert not signatures.exists()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    file = tmp_path / "book.json"
+    entry = BookEntry(
+        network="solana:devnet", address=CUSTOMER.address, memo="", label=" a \u3000customer"
+    )
+    file.write_bytes(encode(make_book(add=(entry,))))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [("", "no terminal to ask on: use --yes after reading"), ("y\n", "not the first word")],
+)
+def test_a_book_is_not_signed_without_its_first_word(
+    run: Run, book: Path, monkeypatch: pytest.MonkeyPatch, typed: str, words: str
+) -> None:
+    who = ("--key", key_file(book.parent, "alice"), "--person", "alice")
+    signatures = book.parent / "signatures"
+    monkeypatch.setattr("sys.stdin", StringIO(typed))
+    code, out, err = run("book", "sign", book, *who, "--signatures", signatures)
+    assert (code, words in err) == (1, True)
+    assert not signatures.exists()
+    assert '" a <U+3000>customer"' in out
+    assert "(no memo)" in out
+    monkeypatch.setattr("sys.stdin", StringIO(digest_words(digest(book.read_bytes()))[0]))
+    assert run("book", "sign", book, *who, "--signatures", signatures)[0] == 0
+    assert len(parse_signatures(signatures.read_bytes())) == 1
+
+
+WRONG = {
+    "a letter that base58 has not": "0" + CUSTOMER.address[1:],
+    "31 bytes": CUSTOMER.address[:-1],
+    "33 bytes": "1" + CUSTOMER.address,
+    "no letters": "1" * 31,
+}
+
+
+@pytest.mark.parametrize("address", WRONG.values(), ids=WRONG.keys())
+def test_an_address_that_cannot_be_one_is_not_signed(
+    run: Run, tmp_path: Path, address: str
+) -> None:
+    file, signatures = tmp_path / "book.json", tmp_path / "signatures"
+    file.write_bytes(encode(make_book(CUSTOMER, Destination(address, ""))))
+    who = ("--key", key_file(tmp_path, "alice"), "--person", "alice")
+    for command in (("check",), ("sign", *who, "--signatures", signatures, "--yes")):
+        code, _, err = run("book", command[0], file, *command[1:])
+        assert (code, "add[1].address" in err) == (1, True)
+    assert not signatures.exists()
+
+
+@pytest.mark.parametrize(
+    "address", [CUSTOMER.address, "1" * 32, "JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG"]
+)
+def test_an_address_that_can_be_one_is_let_through(address: str) -> None:
+    assert refuse_address("solana:devnet", address) is None
+
+
+def test_an_address_of_a_network_that_nobody_here_knows_is_let_through() -> None:
+    assert refuse_address("xrp:main", "rPT1Sjq2YGrBMTttX4GZHjKu9dyfzbpAYe") is None
+
+
+def test_a_removal_says_what_it_will_not_do(run: Run, book: Path) -> None:
+    assert "stays as it is" in run("book", "check", book)[2]
+    first = decode(Book, book.read_bytes())
+    slip = replace(first.add[0], address=CUSTOMER.address[:-1])
+    for entry, words in ((first.add[0], "if the address book has no such"), (slip, "32 bytes")):
+        book.write_bytes(encode(replace(first, add=(), remove=(entry,))))
+        code, _, err = run("book", "check", book)
+        assert (code, words in err) == (0, True)

@@ -15,6 +15,7 @@ from policies.policy_file import parse_policy
 from policies.statements import Approval, Intent, Signed, decode, digest
 from tests.factories import (
     CUSTOMER,
+    HOT_ADDRESS,
     HOUR,
     SOL,
     STRANGER,
@@ -63,8 +64,15 @@ def test_a_withdrawal_is_created_in_exact_base_units(
 def test_a_withdrawal_that_is_not_understood_is_not_sent(
     run: Run, custody: MemoryCustody, tmp_path: Path, wrong: dict[str, str]
 ) -> None:
-    assert create(run, config_file(tmp_path, "exchange"), **wrong)[0] == 1
+    config = config_file(tmp_path, "exchange", pinned=digest(POLICY))
+    assert create(run, config, **wrong)[0] == 1
     assert custody.sent("CreateWithdrawal") == []
+
+
+def test_decimals_are_never_custodys_word(run: Run, custody: MemoryCustody, tmp_path: Path) -> None:
+    code, _, err = create(run, config_file(tmp_path, "exchange"), amount="1 SOL")
+    assert (code, "pin policy_digest" in err) == (1, True)
+    assert custody.calls == []
 
 
 def test_a_custody_that_lies_about_decimals_gets_no_withdrawal(
@@ -133,7 +141,8 @@ def test_an_approval_is_signed_for_what_was_verified(
 
 
 def test_a_rejection_is_signed(run: Run, custody: MemoryCustody, alice: Path, pending: str) -> None:
-    assert run("--config", alice, "approval", "reject", pending, "--expires-in", "2")[0] == 0
+    options = ("--expires-in", "2", "--yes")
+    assert run("--config", alice, "approval", "reject", pending, *options)[0] == 0
     opened = approval_sent(custody)
     assert isinstance(opened, Approval)
     assert opened.decision == "reject"
@@ -145,15 +154,61 @@ def type_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return lambda text: monkeypatch.setattr("sys.stdin", StringIO(text))
 
 
+@pytest.mark.parametrize("decision", ["approve", "reject"])
 @pytest.mark.parametrize("typed", ["", "yes\n", "y\n", "zoo zoo\n"])
+@pytest.mark.usefixtures("alice_at_home")
 def test_without_the_first_word_nothing_is_signed(
-    run: Run, alice: Path, pending: str, type_in: Callable[[str], None], typed: str
+    run: Run, pending: str, type_in: Callable[[str], None], typed: str, decision: str
 ) -> None:
     type_in(typed)
-    code, _, err = run("--config", alice, "approval", "approve", pending)
+    code, _, err = run("approval", decision, pending)
     assert code == 1
     assert "nothing was signed" in err
-    assert "valid: " not in run("--config", alice, "approval", "show", pending)[1]
+    assert ("no terminal to ask on: use --yes after reading" in err) == (not typed)
+    assert "valid: " not in run("approval", "show", pending)[1]
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_a_decision_that_is_there_already_is_not_signed_again(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str, decision: str
+) -> None:
+    command = ("--config", alice, "approval", decision, pending, "--yes")
+    assert run(*command)[0] == 0
+    code, _, err = run(*command)
+    assert (code, f"your {decision} is there already" in err) == (1, True)
+    assert len(custody.sent("CreateApproval")) == 1
+
+
+def test_another_officers_approval_and_an_own_change_of_mind_stop_nobody(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
+    bob = config_file(alice.parent, "bob", pinned=digest(POLICY))
+    assert run("--config", bob, "approval", "approve", pending, "--yes")[0] == 0
+    for decision in ("approve", "reject"):
+        assert run("--config", alice, "approval", decision, pending, "--yes")[0] == 0
+    assert len(custody.sent("CreateApproval")) == 3
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_nothing_is_decided_after_the_end(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str, decision: str
+) -> None:
+    custody.withdrawals[pending].state = wire.WITHDRAWAL_STATE_CANCELLED
+    code, _, err = run("--config", alice, "approval", decision, pending, "--yes")
+    assert (code, "it has ended, custody says CANCELLED" in err) == (1, True)
+    assert custody.sent("CreateApproval") == []
+
+
+def test_a_state_of_a_newer_custody_is_told_in_words(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
+    custody.withdrawals[pending].state = 99  # type: ignore[assignment]
+    code, out, _ = run("--config", alice, "approval", "approve", pending, "--yes")
+    assert code == 0
+    assert "approve is sent; custody says a state that this version does not know (99)" in out
+    for command in (("list",), ("show", pending)):
+        code, out, _ = run("--config", alice, "withdrawal", *command)
+        assert (code, "does not know (99)" in out) == (0, True)
 
 
 def test_with_the_first_word_it_is_signed(
@@ -178,7 +233,7 @@ def _other_withdrawal(item: wire.Withdrawal) -> None:
 
 @pytest.mark.parametrize("lie", [_other_address, _other_withdrawal])
 @pytest.mark.usefixtures("alice_at_home")
-@pytest.mark.parametrize("command", ["approve --yes", "reject", "show"])
+@pytest.mark.parametrize("command", ["approve --yes", "reject --yes", "show"])
 def test_a_lying_custody_gets_no_signature(
     run: Run, custody: MemoryCustody, pending: str, lie: Lie, command: str
 ) -> None:
@@ -240,3 +295,32 @@ def test_a_list_marks_what_cannot_be_verified(
     assert code == 0
     assert "NOT VERIFIED" in out
     assert pending in out
+
+
+def test_a_list_of_withdrawals_shows_what_was_signed_or_that_it_was_not(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
+    command = ("--config", alice, "withdrawal", "list")
+    assert ["PENDING_APPROVAL", "20", "SOL", "w-1", STRANGER.address, pending] in [
+        line.split() for line in run(*command)[1].splitlines()
+    ]
+    custody.lie = _other_address
+    code, out, _ = run(*command)
+    (row,) = out.splitlines()[1:]
+    assert (code, row.split()[:3]) == (0, ["NOT", "VERIFIED", f"{pending}:"])
+    assert f"destination.address '{CUSTOMER.address}', but '{STRANGER.address}' is right" in row
+    custody.lie = _other_withdrawal
+    assert "20 SOL" not in run(*command)[1]
+
+
+def test_wallets_are_those_of_the_pinned_policy(
+    run: Run, custody: MemoryCustody, alice: Path
+) -> None:
+    command = ("--config", alice, "wallet", "list")
+    row = run(*command)[1].splitlines()[1]
+    assert row.split() == ["hot-sol", "hot", "solana:devnet", "SOL", HOT_ADDRESS]
+    assert [name for name, _ in custody.calls] == ["GetPolicy"]
+    custody.policy = policy_file(address=STRANGER.address)
+    code, out, err = run(*command)
+    assert (code, out) == (1, "")
+    assert "policy digest" in err

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,23 @@ def test_every_page_is_listed_once(client: CustodyClient, custody: MemoryCustody
     made = [client.create_withdrawal(**{**ASK, "request_id": f"w-{n}"}).name for n in range(5)]
     assert [item.name for item in client.list_withdrawals()] == made
     assert len(custody.sent("ListWithdrawals")) == 3
+
+
+@pytest.mark.parametrize("tokens", [["a", "b", "a"], [str(n) for n in range(9)]])
+def test_a_list_that_never_ends_is_a_fault(
+    client: CustodyClient, custody: MemoryCustody, monkeypatch: pytest.MonkeyPatch, tokens: Any
+) -> None:
+    monkeypatch.setattr("custody.calls.PAGES_MAX", 8)
+    following = cycle(tokens)
+
+    def endless(_: object) -> wire.ListWithdrawalsResponse:
+        assert len(custody.calls) < 20
+        return wire.ListWithdrawalsResponse(next_page_token=next(following))
+
+    monkeypatch.setattr(custody, "list_withdrawals", endless)
+    with pytest.raises(CustodyUnreachableError, match="ListWithdrawals never ends"):
+        list(client.list_withdrawals())
+    assert len(custody.calls) == min(len(tokens), 8)
 
 
 def test_a_cancel_names_the_withdrawal_and_is_signed(

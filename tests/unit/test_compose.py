@@ -46,6 +46,7 @@ def test_every_process_can_read_its_settings(volumes: Path) -> None:
     assert (signer.socket, signer.peer_uid) == (relay.socket, USERS["relay"])
     client = read_config(volumes / "clients" / "exchange.toml")
     assert client.target == api.listen
+    assert client.policy_digest == (volumes / "handover" / "policy.digest").read_text().strip()
 
 
 def test_the_policy_and_the_book_are_signed_by_their_quorum(volumes: Path) -> None:
