@@ -38,11 +38,12 @@ def missing(
     One seat a person: a maximum bipartite matching by augmenting paths (Kuhn 1955).
     """
     seats = [seats.group for seats in quorum for _ in range(seats.count)]
+    able = {g: [p for p in people if p in groups.get(g, ())][: len(seats)] for g in {*seats}}
     seated: dict[str, int] = {}
 
     def seat(index: int, tried: set[str]) -> bool:
-        for person in people:
-            if person in groups.get(seats[index], ()) and person not in tried:
+        for person in sorted(able[seats[index]], key=seated.__contains__):  # the free ones first
+            if person not in tried:
                 tried.add(person)
                 if person not in seated or seat(seated[person], tried):
                     seated[person] = index

@@ -20,6 +20,7 @@ from kura.signer.v1 import signer_pb2 as wire
 FRAME_BYTES_MAX = 1024 * 1024
 JOBS_MAX = 1_000
 CONNECTIONS_MAX = 4
+_ENVELOPE_BYTES = 11  # a tag and the longest varint: of the id, of a result's length
 _LENGTH = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("iII")
 
@@ -74,16 +75,22 @@ def reply_to(frame: bytes, answer: Answer) -> bytes:
         request.ParseFromString(frame)
     except DecodeError:
         return wire.Reply(fault="the frame is not a Request").SerializeToString()
-    size = request.ByteSize()
+    reply, size = wire.Reply(id=request.id), request.ByteSize()
     request.DiscardUnknownFields()
     if request.ByteSize() != size:
-        words = "the request has fields that this signer does not know"
-        return wire.Reply(id=request.id, fault=words).SerializeToString()
-    if not 0 < len(request.jobs) <= JOBS_MAX:
-        words = f"a request has 1 to {JOBS_MAX} jobs"
-        return wire.Reply(id=request.id, fault=words).SerializeToString()
-    results = [answer(job) for job in request.jobs]
-    return wire.Reply(id=request.id, results=results).SerializeToString()
+        reply.fault = "the request has fields that this signer does not know"
+    elif not 0 < len(request.jobs) <= JOBS_MAX:
+        reply.fault = f"a request has 1 to {JOBS_MAX} jobs"
+    else:
+        size = _ENVELOPE_BYTES
+        for job in request.jobs:
+            result = answer(job)
+            size += result.ByteSize() + _ENVELOPE_BYTES
+            if size > FRAME_BYTES_MAX:
+                words = "the results fill more than a frame: ask for fewer jobs at once"
+                return wire.Reply(id=request.id, fault=words).SerializeToString()
+            reply.results.append(result)
+    return reply.SerializeToString()
 
 
 def _listen(path: Path) -> socket.socket:

@@ -23,8 +23,6 @@ from signer.pkcs11 import KeyRefusedError
 
 AUDIT_LABEL = "audit"
 NONCE_OPENS_MAX = 16
-
-
 Outcome = wire.Signed | wire.Applied | Refusal
 
 
@@ -97,6 +95,9 @@ class Guard:
         intent_digest: str,
         signed_approvals: Iterable[wire.SignedStatement],
     ) -> Refusal | None:
+        if intent.created < self._journal.created:
+            words = "it is older than this signer's journal, which cannot know if it was paid"
+            return Refusal(Code.INTENT_BEFORE_JOURNAL, words, field="created")
         now = self._now()
         signed = [_signed(approval) for approval in signed_approvals]
         approvals = open_approvals(policy, intent_digest, signed, now)
@@ -140,8 +141,9 @@ class Guard:
         message = build_nonce_open(wallet, job)
         if isinstance(message, Refusal):
             return message
-        if not self._journal.open_nonce(wallet.name, job.index, message, NONCE_OPENS_MAX):
-            words = f"nonce {job.index} of {wallet.name} was tried {NONCE_OPENS_MAX} times"
+        now, most = self._now(), NONCE_OPENS_MAX
+        if not self._journal.open_nonce(wallet.name, job.index, message, now=now, most=most):
+            words = f"nonce {job.index} of {wallet.name} was tried {most} times in 24 hours"
             return Refusal(Code.NONCE_OPENS_EXCEEDED, words)
         return _transaction(message, self._sign(wallet, message), repeated=False)
 

@@ -16,31 +16,25 @@ from typing import Self
 from policies.statements import Book, Destination
 
 _SCHEMA = """
-CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), journal TEXT NOT NULL) STRICT;
-CREATE TABLE policy (
-  version INTEGER PRIMARY KEY,
-  file BLOB NOT NULL
+CREATE TABLE meta (
+  id INTEGER PRIMARY KEY CHECK (id = 1), journal TEXT NOT NULL, created INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE policy (version INTEGER PRIMARY KEY, file BLOB NOT NULL) STRICT;
 CREATE TABLE book (version INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT;
 CREATE TABLE book_entry (
   network TEXT NOT NULL, address TEXT NOT NULL, memo TEXT NOT NULL,
   PRIMARY KEY (network, address, memo)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reservation (
-  requester TEXT NOT NULL,
-  request_id TEXT NOT NULL,
-  intent TEXT NOT NULL UNIQUE,
-  wallet TEXT NOT NULL,
-  nonce_index INTEGER NOT NULL,
-  nonce_value BLOB NOT NULL,
-  message BLOB NOT NULL,
-  signature BLOB,
-  reserved INTEGER NOT NULL,
+  requester TEXT NOT NULL, request_id TEXT NOT NULL, intent TEXT NOT NULL UNIQUE,
+  wallet TEXT NOT NULL, nonce_index INTEGER NOT NULL, nonce_value BLOB NOT NULL,
+  message BLOB NOT NULL, signature BLOB, reserved INTEGER NOT NULL,
   PRIMARY KEY (requester, request_id),
   UNIQUE (wallet, nonce_index, nonce_value)
 ) STRICT;
 CREATE TABLE nonce_open (
   wallet TEXT NOT NULL, nonce_index INTEGER NOT NULL, message BLOB NOT NULL,
+  opened INTEGER NOT NULL,
   PRIMARY KEY (wallet, nonce_index, message)
 ) STRICT, WITHOUT ROWID;
 """
@@ -69,6 +63,7 @@ class Reservation:
     reserved: int
 
 
+_DAY_MS = 24 * 3600 * 1000
 _COLUMNS = ", ".join(Reservation.__slots__)
 
 
@@ -79,8 +74,8 @@ class Journal:
         if not path.exists():
             raise JournalError(f"{path} does not exist: make it once with signer init")
         try:
-            self._db = _connect(path)
-            (self.name,) = self._db.execute("SELECT journal FROM meta").fetchone()
+            db = self._db = _connect(path)
+            self.name, self.created = db.execute("SELECT journal, created FROM meta").fetchone()
         except (sqlite3.Error, TypeError) as error:  # TypeError: a journal without its one row
             words = "restore it, or ask the quorum for signer recover"
             if "locked" in str(error):
@@ -88,8 +83,8 @@ class Journal:
             raise JournalError(f"{path}: {error}: {words}") from error
 
     @classmethod
-    def create(cls, path: Path) -> Self:
-        """Make an empty journal with a random name of 32 hex digits."""
+    def create(cls, path: Path, created: int) -> Self:
+        """Make an empty journal at `created` (Unix ms), with a random name of 32 hex digits."""
         if path.exists():
             raise JournalError(f"{path} exists already: signer init runs once")
         new = path.with_name(path.name + ".new")
@@ -97,7 +92,7 @@ class Journal:
         new.touch(mode=0o600)
         db = _connect(new)
         db.executescript(_SCHEMA)
-        db.execute("INSERT INTO meta VALUES (1, ?)", (secrets.token_hex(16),))
+        db.execute("INSERT INTO meta VALUES (1, ?, ?)", (secrets.token_hex(16), created))
         db.close()
         new.rename(path)
         return cls(path)
@@ -166,15 +161,16 @@ class Journal:
             if self._db.execute(query, (signature, intent)).rowcount != 1:
                 raise JournalError(f"intent {intent} is not reserved, or signed already")
 
-    def open_nonce(self, wallet: str, index: int, message: bytes, most: int) -> bool:
-        """Remember an attempt to open a nonce account; False after `most` other messages."""
+    def open_nonce(self, wallet: str, index: int, message: bytes, *, now: int, most: int) -> bool:
+        """Remember an attempt to open a nonce account; False after `most` others in 24 hours."""
         with self._transaction():
+            self._db.execute("DELETE FROM nonce_open WHERE abs(opened - ?) >= ?", (now, _DAY_MS))
             query = "SELECT message FROM nonce_open WHERE (wallet, nonce_index) = (?, ?)"
             tried = {row[0] for row in self._db.execute(query, (wallet, index))}
             if message not in tried and len(tried) >= most:
                 return False
-            values = (wallet, index, message)
-            self._db.execute("INSERT OR IGNORE INTO nonce_open VALUES (?, ?, ?)", values)
+            values = (wallet, index, message, now)
+            self._db.execute("INSERT OR IGNORE INTO nonce_open VALUES (?, ?, ?, ?)", values)
         return True
 
     @contextmanager

@@ -32,11 +32,19 @@ class UsageError(ValueError):
 def init(settings: Settings, options: argparse.Namespace) -> None:
     so_pin = read_pin(options.so_pin_file, "SO PIN: ")
     pin = read_pin(settings.pin_file)
-    init_token(settings.module, settings.token, so_pin, pin)
-    token = Token.open(settings.module, settings.token, pin)
-    key = token.generate(AUDIT_LABEL)
-    token.close()
-    journal = Journal.create(settings.journal)
+    folder = settings.journal.parent
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no directory: make it for the journal, then init again")
+    journal = Journal.create(settings.journal, time.time_ns() // 1_000_000)
+    try:  # a journal of which no token is known would keep init from running again
+        init_token(settings.module, settings.token, so_pin, pin)
+        token = Token.open(settings.module, settings.token, pin)
+        key = token.generate(AUDIT_LABEL)
+        token.close()
+    except BaseException:
+        journal.close()
+        settings.journal.unlink()
+        raise
     print(f"audit key  {key_text(key)}")
     print(f"journal    {journal.name}")
     journal.close()
@@ -57,8 +65,8 @@ def keygen(settings: Settings, options: argparse.Namespace) -> None:
 def install(settings: Settings, options: argparse.Namespace) -> None:
     file = options.file.read_bytes()
     policy = parse_policy(file)
-    if policy.previous:
-        raise UsageError("this policy follows another one; genesis takes one without previous")
+    if policy.previous or policy.version != 1:
+        raise UsageError("this is no first policy; genesis takes version 1 without previous")
     changes = parse_signatures(options.signatures.read_bytes())
     refusal = refuse_unsigned_policy(policy, changes, time.time_ns() // 1_000_000)
     if refusal:

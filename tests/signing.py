@@ -16,6 +16,7 @@ from signer.guard import Guard
 from signer.hsm import Token
 from signer.journal import Journal
 from tests.factories import (
+    HOUR,
     NOW,
     key,
     make_book,
@@ -40,7 +41,7 @@ class SignerRig:
         self.softhsm, self.path, self.now = softhsm, path, NOW
         self.policy = parse_policy(file)
         hold_keys(softhsm, "hot-sol", "audit")
-        journal = Journal.create(path)
+        journal = Journal.create(path, NOW - HOUR)
         journal.install_policy(1, file)
         journal.close()
         self.start()

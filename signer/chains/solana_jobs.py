@@ -13,8 +13,8 @@ from policies.statements import Intent
 from signer.chains import solana, solana_address
 
 HASH_BYTES = 32
-NONCE_RENT_MAX = 2_000_000
-"""Lamports; the rent-exempt minimum of a nonce account's 80 bytes is 1,447,680."""
+NONCE_RENT_MIN, NONCE_RENT_MAX = 1_447_680, 2_000_000
+"""Lamports; the least is the rent-exempt minimum of a nonce account's 80 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ def build_nonce_open(wallet: Wallet, job: wire.NonceOpen) -> bytes | Refusal:
     if job.index >= wallet.nonce_pool or len(job.blockhash) != HASH_BYTES:
         words = f"nonce index {job.index} or the blockhash is outside the wallet's pool"
         return Refusal(Code.CHAIN_PARAMETERS_INVALID, words, rule=f"wallets.{wallet.name}")
-    if not 0 < job.rent <= NONCE_RENT_MAX:
-        words = f"rent of {job.rent} lamports is not 1 to {NONCE_RENT_MAX}"
+    if not NONCE_RENT_MIN <= job.rent <= NONCE_RENT_MAX:
+        words = f"rent of {job.rent} lamports is not {NONCE_RENT_MIN} to {NONCE_RENT_MAX}"
         return Refusal(Code.CHAIN_PARAMETERS_INVALID, words)
     return solana.nonce_open_message(
         wallet=solana_address.decode_address(wallet.address),

@@ -25,7 +25,7 @@ Journal(Path(sys.argv[1]))
 
 def test_kill_9_after_reserve_keeps_the_reservation_and_frees_the_file(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    Journal.create(path).close()
+    Journal.create(path, 1).close()
     command, pipe = [sys.executable, "-c", RESERVE, str(path)], subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout
@@ -38,7 +38,7 @@ def test_kill_9_after_reserve_keeps_the_reservation_and_frees_the_file(tmp_path:
 
 
 def test_a_second_process_is_refused_with_words(tmp_path: Path) -> None:
-    journal = Journal.create(tmp_path / "journal")
+    journal = Journal.create(tmp_path / "journal", 1)
     command = [sys.executable, "-c", OPEN, str(tmp_path / "journal")]
     second = subprocess.run(command, capture_output=True, check=False, text=True)
     assert second.returncode

@@ -136,6 +136,21 @@ def test_keys_and_token_are_made_once(host: Host) -> None:
     assert "must be 1 to 32 of a-z" in host.refused("keygen", "Hot SOL")
 
 
+def test_init_makes_both_token_and_journal_or_neither(host: Host) -> None:
+    so_pin, tokens = ("--so-pin-file", host.directory / "so-pin"), host.directory / "tokens"
+    before = sorted(tokens.iterdir())
+    host.set(token="second")
+    assert "signer init runs once" in host.refused("init", *so_pin)
+    host.set(token="second", journal=host.directory / "absent" / "journal")
+    assert "is no directory: make it" in host.refused("init", *so_pin)
+    assert sorted(tokens.iterdir()) == before
+    host.set(journal=host.directory / "other")
+    assert "a token 'kura' exists already" in host.refused("init", *so_pin)
+    assert not (host.directory / "other").exists()
+    host.set(token="second", journal=host.directory / "other")
+    assert "audit key" in host.done("init", *so_pin)
+
+
 def test_genesis_happens_once(host: Host, policy: bytes) -> None:
     genesis(host, policy)
     other = policy.replace(b'cap = "50 SOL"', b'cap = "51 SOL"')
@@ -168,9 +183,11 @@ def test_a_digest_typed_wrong_installs_nothing(host: Host, policy: bytes) -> Non
 
 
 def test_what_is_no_first_policy_is_refused(host: Host, policy: bytes) -> None:
+    second = policy.replace(b"version = 1", b"version = 2")
     follower = policy.replace(b'previous = ""', b'previous = "' + b"0" * 64 + b'"')
     for file, words in (
-        (follower, "genesis takes one without previous"),
+        (follower, "genesis takes version 1 without previous"),
+        (second, "genesis takes version 1 without previous"),
         (policy.replace(b'tier = "hot"', b'tier = "warm"'), "wallets.hot-sol.tier: must be one of"),
         (policy[1:], "the first line must be exactly # kura.policy.v1"),
     ):

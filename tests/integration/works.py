@@ -77,7 +77,7 @@ class Works:
         """Give the signer a journal of its own with this policy in force."""
         self.policy = parse_policy(file)
         self._journal_path = self._folder / f"journal-{self.policy.digest[:8]}"
-        journal = Journal.create(self._journal_path)
+        journal = Journal.create(self._journal_path, self.clock.now())
         journal.install_policy(self.policy.version, file)
         journal.close()
 

@@ -43,6 +43,27 @@ def test_jobs_are_answered_in_order() -> None:
     assert (reply.id, reply.fault) == (7, "")
 
 
+@pytest.mark.parametrize(
+    ("size", "count", "asked"),
+    [(1_000, 1_000, 0), (300_000, 3, 0), (300_000, 1_000, 4), (FRAME_BYTES_MAX, 1, 1)],
+)
+def test_a_reply_always_fits_into_a_frame(size: int, count: int, asked: int) -> None:
+    """It stops at the first result too many, `asked` (0: all fit)."""
+    jobs: list[wire.Job] = []
+
+    def long(job: wire.Job) -> wire.Result:
+        jobs.append(job)
+        return wire.Result(status=wire.SignerStatus(policy=bytes(size)))
+
+    frame = reply_to(request(*[wire.Job(status=wire.Status())] * count), long)
+    reply = wire.Reply.FromString(frame)
+    assert (len(frame) <= FRAME_BYTES_MAX, reply.id) == (True, 7)
+    assert len(reply.results) == (0 if asked else count)
+    assert reply.fault.endswith("ask for fewer jobs at once" if asked else "")
+    assert bool(reply.fault) == bool(asked)
+    assert len(jobs) == (asked or count)
+
+
 @pytest.mark.parametrize("count", [0, JOBS_MAX + 1])
 def test_an_empty_request_and_one_with_too_many_jobs_do_nothing(count: int) -> None:
     frame = request(*[wire.Job(status=wire.Status())] * count)

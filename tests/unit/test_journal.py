@@ -24,6 +24,8 @@ RESERVATION = Reservation(
     reserved=1_800_000_000_000,
 )
 NETWORK = "solana:devnet"
+CREATED = 1_700_000_000_000
+DAY = 24 * 3_600_000
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(path: Path) -> Iterator[Journal]:
-    made = Journal.create(path)
+    made = Journal.create(path, CREATED)
     yield made
     made.close()
 
@@ -57,7 +59,7 @@ def test_a_reservation_and_its_signature_outlive_a_reopening(journal: Journal, p
     journal.record(RESERVATION.intent, b"s" * 64)
     journal = reopened(journal, path)
     assert journal.find("exchange", "w-1") == replace(RESERVATION, signature=b"s" * 64)
-    assert journal.name == name
+    assert (journal.name, journal.created) == (name, CREATED)
     journal.close()
 
 
@@ -164,12 +166,28 @@ def test_a_destination_is_compared_whole(journal: Journal) -> None:
     assert not journal.in_address_book("solana:mainnet", listed)
 
 
+def opens(
+    journal: Journal, message: bytes, now: int, wallet: str = "hot-sol", index: int = 0
+) -> bool:
+    return journal.open_nonce(wallet, index, message, now=now, most=2)
+
+
 def test_attempts_to_open_a_nonce_are_counted_by_message(journal: Journal, path: Path) -> None:
-    assert all(journal.open_nonce("hot-sol", 0, message, 2) for message in (b"1", b"2", b"1"))
+    assert all(opens(journal, message, DAY) for message in (b"1", b"2", b"1"))
     journal = reopened(journal, path)
-    assert not journal.open_nonce("hot-sol", 0, b"3", 2)
-    assert journal.open_nonce("hot-sol", 0, b"2", 2)  # the same bytes again
-    assert journal.open_nonce("hot-sol", 1, b"3", 2)
-    assert journal.open_nonce("other-sol", 0, b"3", 2)
+    assert not opens(journal, b"3", DAY)
+    assert opens(journal, b"2", DAY)  # the same bytes again
+    assert opens(journal, b"3", DAY, index=1)
+    assert opens(journal, b"3", DAY, wallet="other-sol")
     assert journal._db.execute("SELECT count(*) FROM nonce_open").fetchone() == (4,)
     journal.close()
+
+
+def test_attempts_count_for_a_day(journal: Journal) -> None:
+    assert opens(journal, b"1", 5 * DAY)
+    assert opens(journal, b"2", 5 * DAY + 1)
+    assert not opens(journal, b"3", 6 * DAY - 1)
+    assert opens(journal, b"3", 6 * DAY)  # the first one is a day old, the second is not
+    assert not opens(journal, b"4", 6 * DAY)
+    assert not opens(journal, b"4", 5 * DAY + 2)  # a clock set back empties nothing
+    assert opens(journal, b"4", 3 * DAY)  # nor does one that was far ahead close it for ever

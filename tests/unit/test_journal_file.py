@@ -18,7 +18,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(path: Path) -> Iterator[Journal]:
-    made = Journal.create(path)
+    made = Journal.create(path, 1)
     yield made
     made.close()
 
@@ -28,15 +28,15 @@ def test_a_journal_is_made_once_and_closed_to_others(journal: Journal, path: Pat
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     with pytest.raises(JournalError, match="exists already: signer init runs once"):
-        Journal.create(path)
+        Journal.create(path, 1)
     assert journal.policy() == b"a policy"
-    assert Journal.create(path.with_name("second")).name != journal.name
+    assert Journal.create(path.with_name("second"), 1).name != journal.name
 
 
 def test_an_unfinished_journal_is_made_anew(path: Path) -> None:
     """A power cut during `signer init` leaves at most the file that was being made."""
     path.with_name("journal.new").write_bytes(b"half")
-    Journal.create(path).close()
+    Journal.create(path, 1).close()
     assert [file.name for file in path.parent.iterdir()] == ["journal"]
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_is_no_whole_journal_is_refused(
     path: Path, damage: Callable[[Path], object]
 ) -> None:
     """Each is to be restored, and nobody is told to look for a second signer."""
-    Journal.create(path).close()
+    Journal.create(path, 1).close()
     damage(path)
     with pytest.raises(JournalError, match="restore it, or ask the quorum for signer recover"):
         Journal(path)

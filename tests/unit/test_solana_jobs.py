@@ -11,6 +11,7 @@ from policies.statements import Destination, Intent
 from signer.chains import solana
 from signer.chains.solana_jobs import (
     NONCE_RENT_MAX,
+    NONCE_RENT_MIN,
     build_nonce_open,
     build_transfer,
     refuse_destination,
@@ -79,7 +80,7 @@ def test_a_transfer_pays_what_the_intent_says(memo: str, budget: dict[str, Any])
 
 
 @pytest.mark.parametrize("budget", [{}, DEAREST])
-@pytest.mark.parametrize("rent", [1, NONCE_RENT_MAX])
+@pytest.mark.parametrize("rent", [NONCE_RENT_MIN, NONCE_RENT_MAX])
 def test_a_nonce_is_opened_for_the_wallet_itself(rent: int, budget: dict[str, Any]) -> None:
     built = nonce_open(rent=rent, **budget)
     assert isinstance(built, bytes)
@@ -128,7 +129,7 @@ def test_a_hash_of_another_length_is_refused(value: bytes) -> None:
     refused(nonce_open(blockhash=value), Code.CHAIN_PARAMETERS_INVALID, words)
 
 
-@pytest.mark.parametrize("rent", [0, NONCE_RENT_MAX + 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("rent", [0, NONCE_RENT_MIN - 1, NONCE_RENT_MAX + 1, 2**63, 2**64 - 1])
 def test_a_rent_out_of_bounds_is_refused(rent: int) -> None:
     refused(nonce_open(rent=rent), Code.CHAIN_PARAMETERS_INVALID, f"rent of {rent} lamports")
 

@@ -20,7 +20,7 @@ STATUS = wire.Job(status=wire.Status())
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    made = Journal.create(tmp_path / "journal")
+    made = Journal.create(tmp_path / "journal", NOW)
     yield made
     made.close()
 

@@ -110,6 +110,16 @@ def test_what_the_policy_does_not_allow_is_refused(rig: SignerRig) -> None:
         assert rig.refused(transfer(intent, *approvals)) is code, changes
 
 
+def test_an_intent_older_than_the_journal_is_refused(rig: SignerRig) -> None:
+    """Another signer may have paid it: this journal would not know."""
+    assert rig.journal.created == NOW - HOUR
+    old = make_intent(created=NOW - HOUR - 1)
+    assert rig.refused(transfer(old)) is Code.INTENT_BEFORE_JOURNAL
+    rig.restart()
+    assert rig.refused(transfer(old)) is Code.INTENT_BEFORE_JOURNAL
+    check(rig.signed(transfer(make_intent(created=NOW - HOUR))), make_intent())
+
+
 def test_a_look_alike_address_is_not_in_the_book(rig: SignerRig) -> None:
     real = CUSTOMER.address
     for address in (
