@@ -51,6 +51,7 @@ def spoil(file: Path, old: str, new: str) -> None:
         ("api", ("ca = ", "ac = "), "line 4: tls: ca is missing"),
         ("api", ("key = ", 'pin = "1234"\nkey = '), "line 7: tls.pin: is not known here"),
         ("worker", ("[fee]", "[fees]"), "line 1: fee is missing"),
+        ("worker", ("[fee]", '[fee]\ntip = "1"'), "line 9: fee.tip: is not known here"),
         ("worker", ("unit_price = 1000", "unit_price = -1"), "line 10: fee.unit_price: must be"),
         ("worker", ("unit_limit = 2000", "unit_limit = 0"), "line 9: fee.unit_limit: must be"),
         ("worker", ("unit_limit = 2000", "unit_limit = true"), "line 9: fee.unit_limit: must be"),

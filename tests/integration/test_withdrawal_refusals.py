@@ -15,11 +15,9 @@ from policies.codes import Code
 from policies.statements import Destination
 from signer.chains import solana
 from signer.chains.solana_address import decode_address
-from signer.journal import Journal
 from tests.factories import CUSTOMER, SOL
 from tests.integration import house as houses
 from tests.integration.house import House
-from tests.integration.mischief import crash_in
 from tests.integration.works import FEE, WALLET
 
 house = houses.house
@@ -209,51 +207,3 @@ async def test_one_that_the_node_dropped_and_refuses_now_is_held_and_sent_again(
     house.pay(row.address, SOL)
     await house.step()
     assert (await house.row(row)).state == "COMPLETED"
-
-
-async def test_a_reserved_message_is_signed_with_its_own_nonce_after_approvals_lapsed(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = await lapsed(house, monkeypatch, dies=True)
-    rival = await house.create()
-    await sign.claim(house.parts)
-    assert (await house.row(rival)).nonce_index == row.nonce_index
-    for person in ("bob", "carol"):
-        await house.decide(row, person)
-    await house.step()
-    assert [(await house.row(each)).state for each in (row, rival)] == ["COMPLETED"] * 2
-    assert await house.on_chain(CUSTOMER.address) == row.amount + rival.amount
-
-
-async def test_a_nonce_that_another_used_meanwhile_is_no_longer_wanted(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = await lapsed(house, monkeypatch, dies=False)
-    rival = await house.create()
-    await house.step()
-    used = await house.row(rival)
-    assert (used.state, used.nonce_index) == ("COMPLETED", row.nonce_index)
-    for person in ("bob", "carol"):
-        await house.decide(row, person)
-    await house.step()
-    assert (await house.row(row)).state == "COMPLETED"
-
-
-async def lapsed(house: House, monkeypatch: pytest.MonkeyPatch, *, dies: bool) -> Row:
-    """Return a large one whose approvals lapsed after the signer was asked, and died or not."""
-    await house.ready()
-    row = await house.create(amount=LARGE)
-    for person in ("alice", "carol"):
-        await house.decide(row, person, expires=house.clock.now() + 60_000)
-    await sign.claim(house.parts)
-    claimed = await house.row(row)
-    if dies:
-        with monkeypatch.context() as patch:
-            crash_in(Journal, "reserve", patch)
-            assert await house.dies(sign.ask(house.parts))
-    house.clock.ahead_ms = 120_000
-    await sign.ask(house.parts)
-    await nonce_pool.keep_pool(house.parts)
-    assert (await house.row(row)).state == "PENDING_APPROVAL"
-    assert (await house.balance()).in_use == 0
-    return claimed

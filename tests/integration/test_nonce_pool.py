@@ -1,0 +1,104 @@
+"""The pool of durable nonces: opened once, paid for to the lamport, never on a wrong message."""
+
+from dataclasses import replace
+
+from custody.chains.solana_checks import nonce_address
+from custody.flows import housekeeping, nonce_pool
+from custody.flows.parts import Fee
+from tests.factories import CUSTOMER, SOL, make_book
+from tests.integration import house as houses
+from tests.integration.house import House
+from tests.integration.works import FEE
+
+house = houses.house
+FUNDS = 100 * SOL
+
+
+async def opened(house: House) -> list[int]:
+    rows = await house.sql("SELECT index FROM nonce WHERE value IS NOT NULL ORDER BY index")
+    return [index for (index,) in rows]
+
+
+async def books_are_the_chain(house: House) -> None:
+    balance = await house.balance()
+    assert (balance.total, balance.in_use) == (await house.on_chain(house.wallet), 0)
+
+
+async def test_every_account_is_opened_once_and_booked(house: House) -> None:
+    house.pay(house.wallet, FUNDS)
+    await house.step()
+    assert await opened(house) == [0, 1, 2, 3]
+    cost = await house.parts.node.minimum_rent(80) + FEE.lamports
+    entries = await house.sql("SELECT kind, amount FROM ledger_entry ORDER BY sequence")
+    assert entries == [("inflow", FUNDS), *[("nonce", -cost)] * 4]
+    await books_are_the_chain(house)
+    sent = house.node_line.calls.count("sendTransaction")
+    await house.step()
+    assert house.node_line.calls.count("sendTransaction") == sent == 4
+
+
+async def test_another_fee_in_the_settings_meanwhile_books_what_the_chain_took(
+    house: House,
+) -> None:
+    house.pay(house.wallet, FUNDS)
+    house.parts = replace(house.parts, fee=Fee(unit_limit=2_000, unit_price=400_000))
+    for step in (housekeeping.read_status, housekeeping.book_inflows, nonce_pool.keep_pool):
+        await step(house.parts)
+    house.parts = replace(house.parts, fee=FEE)
+    await house.step()
+    assert await opened(house) == [0, 1, 2, 3]
+    await books_are_the_chain(house)
+
+
+async def test_an_address_that_a_stranger_paid_to_is_left_out(house: House) -> None:
+    house.pay(nonce_address(house.wallet, 1), SOL)
+    await house.ready()
+    assert await opened(house) == [0, 2, 3]
+    rows = [await house.create() for _ in range(4)]
+    await house.step()
+    assert {(await house.row(row)).state for row in rows} == {"COMPLETED"}
+    await books_are_the_chain(house)
+
+
+async def test_an_opening_that_is_not_what_was_asked_for_is_never_sent(house: House) -> None:
+    house.gateway.tamper = lambda honest: honest[:-1] + bytes([honest[-1] ^ 1])
+    house.pay(house.wallet, FUNDS)
+    await house.step()
+    assert await opened(house) == []
+    assert "sendTransaction" not in house.node_line.calls
+    assert await house.on_chain(house.wallet) == FUNDS
+    house.gateway.tamper = bytes
+    await house.step()
+    assert await opened(house) == [0, 1, 2, 3]
+    await books_are_the_chain(house)
+
+
+async def test_an_opening_whose_blockhash_is_gone_is_made_anew(house: House) -> None:
+    house.node_line.undelivered = ["sendTransaction"] * 8
+    house.pay(house.wallet, FUNDS)
+    await house.step()
+    house.chain.advance(200)
+    first = await house.sql("SELECT opening_id FROM nonce ORDER BY index")
+    await house.step()
+    assert await opened(house) == []
+    assert await house.sql("SELECT opening_id FROM nonce ORDER BY index") == first  # too early
+    await house.sql("UPDATE nonce SET opening_time = now() - interval '3 minutes'")
+    await house.step()
+    assert await opened(house) == [0, 1, 2, 3]
+    await books_are_the_chain(house)
+
+
+async def test_without_funds_nothing_is_opened_and_withdrawals_wait(house: House) -> None:
+    house.pay(house.wallet, 4_000_000)  # enough for one account and the wallet's minimum
+    await house.step()
+    assert await opened(house) == [0]
+    await house.book(make_book(CUSTOMER))
+    await house.step()
+    row = await house.create()
+    await house.step()
+    assert (await house.row(row)).waiting_for == "FUNDS"
+    house.pay(house.wallet, SOL)
+    await house.step()
+    assert (await house.row(row)).state == "COMPLETED"
+    assert await opened(house) == [0, 1, 2, 3]
+    await books_are_the_chain(house)
