@@ -25,7 +25,7 @@ AUDIT_LABEL = "audit"
 NONCE_OPENS_MAX = 16
 
 
-Outcome = wire.Signed | wire.Applied | Refusal
+Outcome = wire.Signed | wire.Ended | wire.Applied | Refusal
 
 
 class SignatureFault(Exception):  # noqa: N818 - named for what went wrong
@@ -56,6 +56,8 @@ class Guard:
         match verb:
             case "transfer":
                 return _result(self._transfer(self._policy, job.transfer))
+            case "end":
+                return _result(self._end(self._policy, job.end))
             case "nonce_open":
                 return _result(self._nonce_open(self._policy, job.nonce_open))
             case "apply":
@@ -79,6 +81,9 @@ class Guard:
             return Refusal(Code.REQUEST_ID_REUSED, words, field="request_id")
         if past and past.signature:
             return _transaction(past.message, past.signature, repeated=True)
+        if self._journal.has_ended(intent.requester, intent.request_id):
+            words = f"request_id {intent.request_id} of {intent.requester} was ended for ever"
+            return Refusal(Code.REQUEST_ENDED, words, field="request_id")
         refusal = self._refuse(policy, wallet, intent, intent_digest, job.approvals)
         if refusal:
             return refusal
@@ -132,6 +137,24 @@ class Guard:
             words = f"this value of nonce {built.nonce_index} stands in another transaction"
             return Refusal(Code.NONCE_USED, words)
         return reservation
+
+    def _end(self, policy: Policy, job: wire.End) -> wire.Ended | wire.Signed | Refusal:
+        """Never sign this request from now on; what was signed before is answered with."""
+        signed = _signed(job.intent)
+        intent = open_intent(policy, signed)
+        if isinstance(intent, Refusal):
+            return intent
+        wallet = self._held(policy, intent.wallet)
+        if isinstance(wallet, Refusal):
+            return wallet
+        intent_digest = digest(signed.statement)
+        past = self._journal.find(intent.requester, intent.request_id)
+        if past and past.signature and past.intent == intent_digest:
+            return _transaction(past.message, past.signature, repeated=True)
+        # Where another intent has the id, this one can never be signed either.
+        if past is None or past.intent == intent_digest:
+            self._journal.end(intent.requester, intent.request_id, intent_digest, self._now())
+        return wire.Ended(intent=intent_digest)
 
     def _nonce_open(self, policy: Policy, job: wire.NonceOpen) -> wire.Signed | Refusal:
         wallet = self._held(policy, job.wallet)
@@ -200,6 +223,8 @@ def _result(outcome: Outcome) -> wire.Result:
             return wire.Result(refusal=refusal)
         case wire.Signed():
             return wire.Result(signed=outcome)
+        case wire.Ended():
+            return wire.Result(ended=outcome)
         case wire.Applied():
             return wire.Result(applied=outcome)
 
