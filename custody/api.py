@@ -20,7 +20,7 @@ from custody.flows.book import create_book_version
 from custody.flows.parts import Parts, unix_ms
 from custody.identity import Identity, Role, caller
 from custody.paging import open_numbered_page, open_page, token_after
-from custody.store import balances, signers, withdrawals
+from custody.store import audit, balances, signers, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from kura.custody.v1 import custody_pb2 as wire
@@ -223,6 +223,22 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         if isinstance(book, Refusal):
             return book
         return wire.CreateBookVersionResponse(state=book.state, digest=book.digest)
+
+    @answering
+    async def ListAuditEvents(  # noqa: N802
+        self, request: wire.ListAuditEventsRequest, _: Identity
+    ) -> wire.ListAuditEventsResponse | Refusal:
+        """Show the audit log, oldest first."""
+        page = open_numbered_page(request.page_size, request.page_token, max(request.after, 0))
+        if isinstance(page, Refusal):
+            return page
+        size, after = page
+        async with self._parts.database.transaction() as connection:
+            await audit.seal(connection)
+            events = await audit.page(connection, after, size)
+        shown = [wire.AuditEvent(event=event.encode(), hash=event.hash) for event in events]
+        token = token_after(len(events), size, events[-1].position if events else 0)
+        return wire.ListAuditEventsResponse(events=shown, next_page_token=token)
 
     async def _policy(self) -> Policy | Refusal:
         async with self._parts.database.transaction() as connection:

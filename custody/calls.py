@@ -5,6 +5,7 @@ Invariant: an answer is a value, a refusal is CustodyRefused, anything else Cust
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -122,6 +123,11 @@ class CustodyCalls:
         request = wire.CreateBookVersionRequest(book=book, changes=signed)
         response: wire.CreateBookVersionResponse = self._call("CreateBookVersion", request)
         return response
+
+    def list_audit_events(self, after: int = 0) -> Iterator[wire.AuditEvent]:
+        """Yield the audit log's events after position `after`, in order."""
+        request = partial(wire.ListAuditEventsRequest, after=after)
+        return self._pages("ListAuditEvents", request, "events")
 
     def _pages(self, method: str, request: Callable[..., Any], items: str) -> Iterator[Any]:
         token, seen = "", set[str]()

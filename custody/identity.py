@@ -48,8 +48,10 @@ _CUSTODY = "/kura.custody.v1.Custody/"
 
 ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "CreateWithdrawal": frozenset({Role.REQUESTER}),
+    _CUSTODY + "BatchCreateWithdrawals": frozenset({Role.REQUESTER}),
     _CUSTODY + "GetWithdrawal": _READERS,
     _CUSTODY + "ListWithdrawals": _READERS,
+    _CUSTODY + "WatchWithdrawals": _READERS,
     _CUSTODY + "CancelWithdrawal": frozenset({Role.REQUESTER}),
     _CUSTODY + "CreateApproval": frozenset({Role.OFFICER}),
     _CUSTODY + "ListPendingApprovals": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
@@ -58,6 +60,8 @@ ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "ListBalances": _READERS,
     _CUSTODY + "GetPolicy": _READERS,
     _CUSTODY + "CreateBookVersion": frozenset({Role.OFFICER, Role.OPERATOR}),
+    _CUSTODY + "ListAuditEvents": frozenset({Role.AUDITOR, Role.OPERATOR}),
+    _CUSTODY + "GetStatus": frozenset({Role.OPERATOR, Role.AUDITOR, Role.OFFICER}),
     "/kura.gateway.v1.SignerGateway/Connect": frozenset({Role.RELAY}),
     "/grpc.health.v1.Health/Check": _ANYBODY,
     "/grpc.health.v1.Health/Watch": _ANYBODY,

@@ -18,6 +18,7 @@ from policies.statements import Intent, Signed, decode
 
 def withdrawal(row: Row, approvals: Sequence[Signed], missing: Sequence[str]) -> wire.Withdrawal:
     """Return a withdrawal as the API shows it."""
+    waiting_for = row.waiting_for or ("APPROVALS" if missing else "")
     return wire.Withdrawal(
         name=f"withdrawals/{row.digest}",
         requester=row.requester,
@@ -28,7 +29,9 @@ def withdrawal(row: Row, approvals: Sequence[Signed], missing: Sequence[str]) ->
         destination=wire.Destination(address=row.address, memo=row.memo),
         amount=str(row.amount),
         state=f"WITHDRAWAL_STATE_{row.state}",
-        waiting_for=row.waiting_for or ("APPROVALS" if missing else ""),
+        ending=f"WITHDRAWAL_STATE_{row.ending}" if row.ending else None,
+        waiting_for=waiting_for,
+        earliest_time=_timestamp(_earliest(row)) if waiting_for else None,
         create_time=_timestamp(row.create_time),
         update_time=_timestamp(row.update_time),
         expire_time=_timestamp(datetime.fromtimestamp(row.expires / 1000, UTC)),
@@ -75,6 +78,11 @@ def balance(item: Balance) -> wire.Balance:
         in_use=str(item.in_use),
         available=str(item.total - item.in_use),
     )
+
+
+def _earliest(row: Row) -> datetime:
+    """Return when it is tried again; for people, since when they may decide."""
+    return max(row.retry_at, row.update_time) if row.waiting_for else row.update_time
 
 
 def _refusal(row: Row) -> wire.Refusal | None:

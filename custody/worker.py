@@ -11,7 +11,7 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from custody.domain.states import ImpossibleTransitionError
-from custody.flows import broadcast, housekeeping, nonce_pool, sign
+from custody.flows import broadcast, end, housekeeping, nonce_pool, sign
 from custody.flows.parts import WorkerParts
 from custody.store.withdrawals import StaleStateError
 
@@ -24,9 +24,11 @@ Step = Callable[[WorkerParts], Awaitable[bool]]
 # Each line runs on its own: a slow node does not hold up the signer.
 LINES: dict[str, tuple[Step, ...]] = {
     "sign": (sign.claim, sign.ask),
+    "end": (end.ask,),
     "broadcast": (broadcast.start, broadcast.send),
     "confirm": (broadcast.confirm,),
     "signer": (housekeeping.read_status, housekeeping.apply_book),
+    "audit": (housekeeping.seal_events,),
     "books": (housekeeping.book_inflows, nonce_pool.keep_pool, housekeeping.expire),
 }
 

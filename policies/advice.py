@@ -13,6 +13,7 @@ NEXT: dict[Code, str] = {
     Code.SIGNATURE_INVALID: "sign the exact bytes you send with the key that the policy names",
     Code.REQUESTER_UNKNOWN: "ask the officers to name this requester and key in the policy",
     Code.REQUEST_ID_REUSED: "use a new request_id: one id pays once, for ever",
+    Code.REQUEST_ENDED: "this id was ended and never pays: use a new request_id",
     Code.WALLET_UNKNOWN: "custody wallet list shows the wallets",
     Code.WALLET_NOT_HELD: "connect the signer that the policy names for this wallet",
     Code.NETWORK_MISMATCH: "custody wallet list shows each wallet's network",

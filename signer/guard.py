@@ -23,7 +23,12 @@ from signer.pkcs11 import KeyRefusedError
 
 AUDIT_LABEL = "audit"
 NONCE_OPENS_MAX = 16
-Outcome = wire.Signed | wire.Applied | Refusal
+_BEFORE_JOURNAL = Refusal(
+    Code.INTENT_BEFORE_JOURNAL,
+    "it is older than this signer's journal, which cannot know if it was paid",
+    field="created",
+)
+Outcome = wire.Signed | wire.Ended | wire.Applied | Refusal
 
 
 class SignatureFault(Exception):  # noqa: N818 - named for what went wrong
@@ -54,6 +59,8 @@ class Guard:
         match verb:
             case "transfer":
                 return _result(self._transfer(self._policy, job.transfer))
+            case "end":
+                return _result(self._end(self._policy, job.end))
             case "nonce_open":
                 return _result(self._nonce_open(self._policy, job.nonce_open))
             case "apply":
@@ -63,20 +70,19 @@ class Guard:
                 return _result(Refusal(Code.JOB_MALFORMED, words))
 
     def _transfer(self, policy: Policy, job: wire.Transfer) -> wire.Signed | Refusal:
-        signed = _signed(job.intent)
-        intent = open_intent(policy, signed)
-        if isinstance(intent, Refusal):
-            return intent
-        wallet = self._held(policy, intent.wallet)
-        if isinstance(wallet, Refusal):
-            return wallet
-        intent_digest = digest(signed.statement)
+        opened = self._open(policy, job.intent)
+        if isinstance(opened, Refusal):
+            return opened
+        intent, intent_digest, wallet = opened
         past = self._journal.find(intent.requester, intent.request_id)
         if past and past.intent != intent_digest:
             words = f"{intent.requester} used request_id {intent.request_id} for another intent"
             return Refusal(Code.REQUEST_ID_REUSED, words, field="request_id")
         if past and past.signature:
             return _transaction(past.message, past.signature, repeated=True)
+        if self._journal.has_ended(intent.requester, intent.request_id):
+            words = f"request_id {intent.request_id} of {intent.requester} was ended for ever"
+            return Refusal(Code.REQUEST_ENDED, words, field="request_id")
         refusal = self._refuse(policy, wallet, intent, intent_digest, job.approvals)
         if refusal:
             return refusal
@@ -87,6 +93,19 @@ class Guard:
         self._journal.record(intent_digest, signature)
         return _transaction(reserved.message, signature, repeated=False)
 
+    def _open(
+        self, policy: Policy, item: wire.SignedStatement
+    ) -> tuple[Intent, str, Wallet] | Refusal:
+        """Return the intent, its digest and its wallet: decoded, its requester's, and held here."""
+        signed = _signed(item)
+        intent = open_intent(policy, signed)
+        if isinstance(intent, Refusal):
+            return intent
+        wallet = self._held(policy, intent.wallet)
+        if isinstance(wallet, Refusal):
+            return wallet
+        return intent, digest(signed.statement), wallet
+
     def _refuse(
         self,
         policy: Policy,
@@ -96,8 +115,7 @@ class Guard:
         signed_approvals: Iterable[wire.SignedStatement],
     ) -> Refusal | None:
         if intent.created < self._journal.created:
-            words = "it is older than this signer's journal, which cannot know if it was paid"
-            return Refusal(Code.INTENT_BEFORE_JOURNAL, words, field="created")
+            return _BEFORE_JOURNAL
         now = self._now()
         signed = [_signed(approval) for approval in signed_approvals]
         approvals = open_approvals(policy, intent_digest, signed, now)
@@ -133,6 +151,22 @@ class Guard:
             words = f"this value of nonce {built.nonce_index} stands in another transaction"
             return Refusal(Code.NONCE_USED, words)
         return reservation
+
+    def _end(self, policy: Policy, job: wire.End) -> wire.Ended | wire.Signed | Refusal:
+        """Never sign this request from now on; what was signed before is answered with."""
+        opened = self._open(policy, job.intent)
+        if isinstance(opened, Refusal):
+            return opened
+        intent, intent_digest, _ = opened
+        past = self._journal.find(intent.requester, intent.request_id)
+        if past and past.signature and past.intent == intent_digest:
+            return _transaction(past.message, past.signature, repeated=True)
+        if intent.created < self._journal.created:
+            return _BEFORE_JOURNAL
+        # Where another intent has the id, this one can never be signed either.
+        if past is None or past.intent == intent_digest:
+            self._journal.end(intent.requester, intent.request_id, intent_digest, self._now())
+        return wire.Ended(intent=intent_digest)
 
     def _nonce_open(self, policy: Policy, job: wire.NonceOpen) -> wire.Signed | Refusal:
         wallet = self._held(policy, job.wallet)
@@ -202,6 +236,8 @@ def _result(outcome: Outcome) -> wire.Result:
             return wire.Result(refusal=refusal)
         case wire.Signed():
             return wire.Result(signed=outcome)
+        case wire.Ended():
+            return wire.Result(ended=outcome)
         case wire.Applied():
             return wire.Result(applied=outcome)
 

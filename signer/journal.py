@@ -32,6 +32,10 @@ CREATE TABLE reservation (
   PRIMARY KEY (requester, request_id),
   UNIQUE (wallet, nonce_index, nonce_value)
 ) STRICT;
+CREATE TABLE tombstone (
+  requester TEXT NOT NULL, request_id TEXT NOT NULL, intent TEXT NOT NULL, ended INTEGER NOT NULL,
+  PRIMARY KEY (requester, request_id)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE nonce_open (
   wallet TEXT NOT NULL, nonce_index INTEGER NOT NULL, message BLOB NOT NULL,
   opened INTEGER NOT NULL,
@@ -160,6 +164,17 @@ class Journal:
             query = "UPDATE reservation SET signature = ? WHERE intent = ? AND signature IS NULL"
             if self._db.execute(query, (signature, intent)).rowcount != 1:
                 raise JournalError(f"intent {intent} is not reserved, or signed already")
+
+    def end(self, requester: str, request_id: str, intent: str, now: int) -> None:
+        """Put a tombstone on a request that was not signed; one that is there stays. Unix ms."""
+        with self._transaction():
+            values = (requester, request_id, intent, now)
+            self._db.execute("INSERT OR IGNORE INTO tombstone VALUES (?, ?, ?, ?)", values)
+
+    def has_ended(self, requester: str, request_id: str) -> bool:
+        """Tell whether a tombstone stands on this request."""
+        query = "SELECT 1 FROM tombstone WHERE (requester, request_id) = (?, ?)"
+        return self._db.execute(query, (requester, request_id)).fetchone() is not None
 
     def open_nonce(self, wallet: str, index: int, message: bytes, *, now: int, most: int) -> bool:
         """Remember an attempt to open a nonce account; False after `most` others in 24 hours."""

@@ -13,6 +13,7 @@ class State(StrEnum):
     BROADCASTING = "BROADCASTING"
     CONFIRMING = "CONFIRMING"
     COMPLETED = "COMPLETED"
+    ENDING = "ENDING"
     BLOCKED = "BLOCKED"
     REJECTED = "REJECTED"
     CANCELLED = "CANCELLED"
@@ -41,6 +42,10 @@ class Event(StrEnum):
     REJECT = "REJECT"
     CANCEL = "CANCEL"
     EXPIRE = "EXPIRE"
+    BLOCK_CERTIFIED = "BLOCK_CERTIFIED"
+    REJECT_CERTIFIED = "REJECT_CERTIFIED"
+    CANCEL_CERTIFIED = "CANCEL_CERTIFIED"
+    EXPIRE_CERTIFIED = "EXPIRE_CERTIFIED"
 
 
 class Waiting(StrEnum):
@@ -53,28 +58,31 @@ class Waiting(StrEnum):
     SIGNER = "SIGNER"
 
 
+# The end that an event heads for, through ENDING, and the event of arriving there.
+ENDS: dict[Event, tuple[State, Event]] = {
+    Event.BLOCK: (State.BLOCKED, Event.BLOCK_CERTIFIED),
+    Event.REJECT: (State.REJECTED, Event.REJECT_CERTIFIED),
+    Event.CANCEL: (State.CANCELLED, Event.CANCEL_CERTIFIED),
+    Event.EXPIRE: (State.EXPIRED, Event.EXPIRE_CERTIFIED),
+}
+
+
 class ImpossibleTransitionError(Exception):
     """The state has no such event."""
 
 
+_ENDING = (State.PENDING_APPROVAL, State.QUEUED, State.SIGNING)
+
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.PENDING_APPROVAL, Event.APPROVED): State.QUEUED,
-    (State.PENDING_APPROVAL, Event.BLOCK): State.BLOCKED,
-    (State.PENDING_APPROVAL, Event.REJECT): State.REJECTED,
-    (State.PENDING_APPROVAL, Event.CANCEL): State.CANCELLED,
-    (State.PENDING_APPROVAL, Event.EXPIRE): State.EXPIRED,
     (State.QUEUED, Event.APPROVALS_LAPSED): State.PENDING_APPROVAL,
     (State.QUEUED, Event.RESERVED): State.SIGNING,
-    (State.QUEUED, Event.BLOCK): State.BLOCKED,
-    (State.QUEUED, Event.REJECT): State.REJECTED,
-    (State.QUEUED, Event.CANCEL): State.CANCELLED,
-    (State.QUEUED, Event.EXPIRE): State.EXPIRED,
     (State.SIGNING, Event.APPROVALS_LAPSED): State.PENDING_APPROVAL,
     (State.SIGNING, Event.RETURNED): State.QUEUED,
     (State.SIGNING, Event.SIGNATURE): State.SIGNED,
-    (State.SIGNING, Event.BLOCK): State.BLOCKED,
-    (State.SIGNING, Event.REJECT): State.REJECTED,
-    (State.SIGNING, Event.EXPIRE): State.EXPIRED,
+    **{(state, event): State.ENDING for state in _ENDING for event in ENDS},
+    **{(State.ENDING, certified): end for end, certified in ENDS.values()},
+    (State.ENDING, Event.SIGNATURE): State.SIGNED,
     (State.SIGNED, Event.BROADCAST): State.BROADCASTING,
     (State.BROADCASTING, Event.SENT): State.CONFIRMING,
     (State.CONFIRMING, Event.FINALISED): State.COMPLETED,

@@ -1,7 +1,7 @@
 """What people decide about a withdrawal: an officer's decision, a requester's cancel."""
 
 from custody.domain.states import Event, State
-from custody.flows import checks
+from custody.flows import checks, end
 from custody.flows.parts import Parts, unix_ms
 from custody.store import withdrawals
 from custody.store.database import Connection
@@ -36,14 +36,14 @@ async def cancel_withdrawal(
         row = await withdrawals.get(connection, intent_digest, lock=True)
         if row is None or row.requester != requester:
             return _not_found(intent_digest)
-        if row.state == State.CANCELLED:
+        if State.CANCELLED in {row.state, row.ending}:
             return row
         if row.state not in {State.PENDING_APPROVAL, State.QUEUED}:
             return Refusal(Code.TOO_LATE, f"the withdrawal is {row.state}")
         refusal = await _refuse_cancel(connection, row, signed)
         if refusal:
             return refusal
-        await withdrawals.move(connection, row, Event.CANCEL, requester)
+        await end.begin(connection, row, Event.CANCEL, requester)
         return await _again(connection, row)
 
 
@@ -71,8 +71,7 @@ async def _settle(connection: Connection, row: Row, officer: str) -> Row:
     if isinstance(verdict, Allowed):
         await withdrawals.move(connection, row, Event.APPROVED, officer)
     elif verdict.code is Code.APPROVAL_REJECTED:
-        reason = withdrawals.refusal_columns("custody", verdict)
-        await withdrawals.move(connection, row, Event.REJECT, officer, **reason)
+        await end.begin(connection, row, Event.REJECT, officer, ("custody", verdict))
     return await _again(connection, row)
 
 

@@ -4,10 +4,10 @@ import structlog
 
 from custody.chains.errors import NodeError
 from custody.domain.states import Event
-from custody.flows import checks
+from custody.flows import checks, end
 from custody.flows.parts import WorkerParts, unix_ms
 from custody.gateway import SignerUnreachableError
-from custody.store import balances, nonces, signers, withdrawals
+from custody.store import audit, balances, nonces, signers, withdrawals
 from custody.store.signers import SignerRow
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
@@ -82,9 +82,18 @@ async def book_inflows(parts: WorkerParts) -> bool:
             reference = f"{wallet.name}:{inflows}"
             async with parts.database.transaction() as connection:
                 new = await balances.book(connection, wallet.name, "inflow", inflow, reference)
+                if new:
+                    fee = wallet.maximum_fee
+                    await balances.set_aside(connection, wallet.name, inflow, fee)
             if new:
                 log.info("inflow", wallet=wallet.name, amount=str(inflow))
     return False
+
+
+async def seal_events(parts: WorkerParts) -> bool:
+    """Give the audit log's new events their place in the chain; True when there were any."""
+    async with parts.database.transaction() as connection:
+        return await audit.seal(connection) > 0
 
 
 async def expire(parts: WorkerParts) -> bool:
@@ -93,6 +102,5 @@ async def expire(parts: WorkerParts) -> bool:
         rows = await withdrawals.overdue(connection, unix_ms(), BATCH)
         for row in rows:
             refusal = Refusal(Code.INTENT_EXPIRED, "it expired before it was signed")
-            reason = withdrawals.refusal_columns("custody", refusal)
-            await withdrawals.move(connection, row, Event.EXPIRE, ACTOR, **reason)
+            await end.begin(connection, row, Event.EXPIRE, ACTOR, ("custody", refusal))
     return bool(rows)

@@ -5,22 +5,22 @@ parameters, and the signer gives the same bytes.
 """
 
 import structlog
+from psycopg import Rollback
 
-from custody.chains import solana_checks
-from custody.chains.errors import SignerMismatchError
-from custody.domain.states import Event, State, Waiting
-from custody.flows import checks
+from custody.domain.states import ENDS, Event, State, Waiting
+from custody.flows import checks, end
 from custody.flows.parts import WorkerParts, unix_ms
+from custody.flows.signature import statement, take_signature
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.policy import Policy, Wallet
+from policies.policy import Policy
 
 BATCH = 16
-FUNDS_SECONDS = NONCE_SECONDS = SIGNER_SECONDS = 1.0
+WAIT_SECONDS = 1.0
 ACTOR = "worker"
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ async def ask(parts: WorkerParts) -> bool:
     except SignerUnreachableError as error:
         async with parts.database.transaction() as connection:
             for row in rows:
-                await withdrawals.postpone(connection, row, Waiting.SIGNER, SIGNER_SECONDS)
+                await withdrawals.postpone(connection, row, Waiting.SIGNER, WAIT_SECONDS)
         log.warning("signer not reached", reason=str(error), next="trying again")
         return False
     for row, result in zip(rows, results, strict=True):
@@ -67,15 +67,22 @@ async def _claim(connection: Connection, policy: Policy, row: Row, unit_price: i
     if isinstance(verdict, Refusal):
         await refuse(connection, row, "custody", verdict)
         return
+    async with connection.transaction() as attempt:
+        waiting = await _reserve(connection, policy, row, unit_price)
+        if waiting:
+            raise Rollback(attempt)
+    if waiting:
+        await withdrawals.postpone(connection, row, waiting, WAIT_SECONDS)
+
+
+async def _reserve(connection: Connection, policy: Policy, row: Row, unit_price: int) -> Waiting:
+    """Move to SIGNING with funds and a nonce; return what it waits for when one is not there."""
     need = row.amount + policy.wallets[row.wallet].maximum_fee
-    if not await balances.reserve(connection, row.wallet, need):
-        await withdrawals.postpone(connection, row, Waiting.FUNDS, FUNDS_SECONDS)
-        return
+    if not await balances.reserve(connection, row.wallet, need, row.set_aside):
+        return Waiting.FUNDS
     nonce = await nonces.take(connection, row.wallet, row.digest, row.nonce)
     if nonce is None:
-        await balances.release(connection, row.wallet, need)
-        await withdrawals.postpone(connection, row, Waiting.NONCE, NONCE_SECONDS)
-        return
+        return Waiting.NONCE
     index, value = nonce
     await withdrawals.move(
         connection,
@@ -83,10 +90,12 @@ async def _claim(connection: Connection, policy: Policy, row: Row, unit_price: i
         Event.RESERVED,
         ACTOR,
         reserved=need,
+        set_aside=0,
         nonce_index=index,
         nonce_value=value,
         unit_price=unit_price,
     )
+    return Waiting.NOTHING
 
 
 async def _job(connection: Connection, policy: Policy, row: Row, unit_limit: int) -> wire.Job:
@@ -94,11 +103,8 @@ async def _job(connection: Connection, policy: Policy, row: Row, unit_limit: int
         connection, row.digest, policy=policy.digest, now=unix_ms()
     )
     transfer = wire.Transfer(
-        intent=wire.SignedStatement(statement=row.statement, signature=row.signature),
-        approvals=[
-            wire.SignedStatement(statement=item.statement, signature=item.signature)
-            for item in approvals
-        ],
+        intent=statement(row.signed),
+        approvals=[statement(item) for item in approvals],
         solana=wire.SolanaParameters(
             nonce_index=row.nonce_index,
             nonce_value=row.nonce_value,
@@ -115,50 +121,7 @@ async def _take(connection: Connection, policy: Policy, row: Row, result: wire.R
         log.info("signer refused", withdrawal=row.digest, code=refusal.code, words=refusal.message)
         await refuse(connection, row, "signer", refusal)
         return
-    transaction, wallet = result.signed.transaction, policy.wallets[row.wallet]
-    try:
-        nonce = _nonce_of(wallet, row, result.signed)
-        name = _checked(wallet, row, transaction, nonce)
-    except SignerMismatchError as error:
-        # No answer to what was asked: nothing is broadcast, nothing freed, and it is asked again.
-        log.critical("signer built something else", withdrawal=row.digest, words=str(error))
-        await withdrawals.postpone(connection, row, Waiting.SIGNER, SIGNER_SECONDS)
-        return
-    if nonce != (row.nonce_index, row.nonce_value):
-        await nonces.give_back(connection, row.digest)
-    index, value = nonce
-    await withdrawals.move(
-        connection,
-        row,
-        Event.SIGNATURE,
-        ACTOR,
-        nonce_index=index,
-        nonce_value=value,
-        transaction=transaction,
-        transaction_id=name,
-    )
-
-
-def _nonce_of(wallet: Wallet, row: Row, signed: wire.Signed) -> tuple[int, bytes]:
-    """Return the nonce it was asked with; for bytes signed before, the one that stands in them."""
-    if signed.repeated:
-        return solana_checks.nonce_of(signed.transaction, wallet.address, wallet.nonce_pool)
-    return row.nonce_index or 0, row.nonce_value or b""
-
-
-def _checked(wallet: Wallet, row: Row, transaction: bytes, nonce: tuple[int, bytes]) -> str:
-    """Two implementations must agree before anything is broadcast."""
-    index, value = nonce
-    return solana_checks.check_transfer(
-        transaction,
-        source=wallet.address,
-        nonce_account=solana_checks.nonce_address(wallet.address, index),
-        nonce_value=value,
-        destination=row.address,
-        amount=row.amount,
-        memo=row.memo,
-        maximum_fee=wallet.maximum_fee,
-    )
+    await take_signature(connection, policy, row, result.signed)
 
 
 async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) -> None:
@@ -167,14 +130,19 @@ async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) ->
     It remembers the nonce that the signer was asked with (see nonces.take), unless that was used.
     """
     event, waiting = _event(State(row.state), refusal.code)
-    await withdrawals.postpone(connection, row, waiting, SIGNER_SECONDS)
+    if event in ENDS:
+        await end.begin(connection, row, event, by, (by, refusal))
+        return
+    await withdrawals.postpone(connection, row, waiting, WAIT_SECONDS)
     if event is None:
         return
-    columns = {**withdrawals.refusal_columns(by, refusal), "reserved": 0, "waiting_for": waiting}
+    columns = withdrawals.refusal_columns(by, refusal)
+    columns |= {"reserved": 0, "set_aside": 0, "waiting_for": waiting}
     if refusal.code is Code.NONCE_USED:
         columns |= {"nonce_index": None, "nonce_value": None}
     # Moved first: whoever loses the race for the state frees nothing a second time.
     await withdrawals.move(connection, row, event, by, **columns)
+    await balances.put_back(connection, row.wallet, row.set_aside)
     if row.state == State.SIGNING:
         await balances.release(connection, row.wallet, row.reserved)
         await nonces.give_back(connection, row.digest)

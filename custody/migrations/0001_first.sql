@@ -26,14 +26,16 @@ CREATE TABLE book_entry (
   PRIMARY KEY (network, address, memo)
 );
 
--- Base units. `total` is what our own books say; `minimum` is what the chain wants to stay in the account.
+-- Base units. `total` is what our own books say; `minimum` is what the chain wants to stay in the account; `set_aside` is
+-- what came in for the withdrawals that wait longest for funds.
 CREATE TABLE balance (
   wallet text PRIMARY KEY,
   asset text NOT NULL,
   total bigint NOT NULL DEFAULT 0,
   in_use bigint NOT NULL DEFAULT 0,
+  set_aside bigint NOT NULL DEFAULT 0 CHECK (set_aside >= 0),
   minimum bigint NOT NULL DEFAULT 0 CHECK (minimum >= 0),
-  CHECK (in_use >= 0 AND in_use <= total)
+  CHECK (in_use >= 0 AND in_use + set_aside <= total)
 );
 
 CREATE TABLE withdrawal (
@@ -51,10 +53,12 @@ CREATE TABLE withdrawal (
   amount bigint NOT NULL CHECK (amount > 0),
   expires bigint NOT NULL,
   state text NOT NULL CHECK (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING',
-    'CONFIRMING', 'COMPLETED', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')),
+    'CONFIRMING', 'COMPLETED', 'ENDING', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')),
+  ending text NOT NULL DEFAULT '' CHECK (ending IN ('', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED')),
   waiting_for text NOT NULL DEFAULT '',
   retry_at timestamptz NOT NULL DEFAULT now(),
   reserved bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
+  set_aside bigint NOT NULL DEFAULT 0 CHECK (set_aside >= 0 AND (set_aside = 0 OR state = 'QUEUED')),
   nonce_index integer,
   nonce_value bytea,
   unit_price bigint NOT NULL DEFAULT 0,
@@ -68,12 +72,13 @@ CREATE TABLE withdrawal (
   create_time timestamptz NOT NULL DEFAULT now(),
   update_time timestamptz NOT NULL DEFAULT now(),
   UNIQUE (requester, request_id),
-  CHECK ((transaction IS NULL) = (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'BLOCKED', 'REJECTED',
+  CHECK ((ending <> '') = (state = 'ENDING')),
+  CHECK ((transaction IS NULL) = (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'ENDING', 'BLOCKED', 'REJECTED',
     'CANCELLED', 'EXPIRED')))
 );
 
 CREATE INDEX withdrawal_live ON withdrawal (state, retry_at) WHERE state IN
-  ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING');
+  ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING', 'ENDING');
 CREATE INDEX withdrawal_requester ON withdrawal (requester, sequence);
 
 CREATE TABLE approval (
@@ -102,7 +107,7 @@ CREATE TABLE nonce (
   PRIMARY KEY (wallet, index)
 );
 
--- Every movement of our books, and every step of every withdrawal. Only added to.
+-- Every movement of our books. Only added to.
 CREATE TABLE ledger_entry (
   sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   wallet text NOT NULL,
@@ -113,11 +118,37 @@ CREATE TABLE ledger_entry (
   UNIQUE (kind, reference)
 );
 
+-- The audit log. Rows are added by the transactions they tell of, then sealed: given their position in the chain.
 CREATE TABLE event (
   sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  withdrawal text NOT NULL REFERENCES withdrawal,
+  time timestamptz NOT NULL DEFAULT clock_timestamp(),
+  kind text NOT NULL CHECK (kind IN ('WITHDRAWAL', 'ORDER', 'REFUSAL', 'SIGN_IN', 'CONFIGURATION')),
   event text NOT NULL,
-  state text NOT NULL,
   actor text NOT NULL,
-  time timestamptz NOT NULL DEFAULT now()
+  subject text NOT NULL,
+  details jsonb NOT NULL CHECK (jsonb_typeof(details) = 'object'),
+  position bigint UNIQUE CHECK (position > 0),
+  previous text,
+  hash text,
+  CHECK (num_nulls(position, previous, hash) IN (0, 3))
 );
+
+CREATE INDEX event_unsealed ON event (sequence) WHERE position IS NULL;
+CREATE INDEX event_withdrawal ON event (position) WHERE kind = 'WITHDRAWAL';
+
+-- Nothing is changed or deleted; an event is sealed once.
+CREATE FUNCTION only_added_to() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'event' THEN
+    IF OLD.position IS NULL AND (NEW.sequence, NEW.time, NEW.kind, NEW.event, NEW.actor, NEW.subject, NEW.details)
+      = (OLD.sequence, OLD.time, OLD.kind, OLD.event, OLD.actor, OLD.subject, OLD.details) THEN
+      RETURN NEW;
+    END IF;
+  END IF;
+  RAISE EXCEPTION 'table % is only added to', TG_TABLE_NAME;
+END $$;
+
+CREATE TRIGGER only_added_to BEFORE UPDATE OR DELETE ON event FOR EACH ROW EXECUTE FUNCTION only_added_to();
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON event FOR EACH STATEMENT EXECUTE FUNCTION only_added_to();
+CREATE TRIGGER only_added_to BEFORE UPDATE OR DELETE ON ledger_entry FOR EACH ROW EXECUTE FUNCTION only_added_to();
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON ledger_entry FOR EACH STATEMENT EXECUTE FUNCTION only_added_to();

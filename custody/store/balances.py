@@ -1,4 +1,9 @@
-"""Our own books per wallet, in base units. A CHECK keeps `in_use` within `total`."""
+"""Our own books per wallet, in base units. A CHECK keeps what is promised within `total`.
+
+What comes in is set aside for the withdrawals that wait for funds, the oldest first, until each has
+what it needs; a later one may use only what is free besides. So a large one gets its turn, and
+small ones do not wait behind it for what was there already.
+"""
 
 from dataclasses import dataclass
 
@@ -47,17 +52,51 @@ async def total_and_inflows(connection: Connection, wallet: str) -> tuple[int, i
     return (row[0], row[1]) if row else (0, 0)
 
 
-async def reserve(connection: Connection, wallet: str, amount: int) -> bool:
-    """Set `amount` aside; False when less than that is free above the chain's minimum."""
+async def reserve(connection: Connection, wallet: str, amount: int, set_aside: int = 0) -> bool:
+    """Put `amount` in use; False when less than that is free above the chain's minimum.
+
+    `set_aside` is the part of it that has been set aside before.
+    """
     query = (
-        "UPDATE balance SET in_use = in_use + %s WHERE wallet = %s"
-        " AND total - in_use - minimum >= %s"
+        "UPDATE balance SET in_use = in_use + %(amount)s, set_aside = set_aside - %(set_aside)s"
+        " WHERE wallet = %(wallet)s"
+        " AND total - in_use - minimum - (set_aside - %(set_aside)s) >= %(amount)s"
     )
-    return (await connection.execute(query, (amount, wallet, amount))).rowcount == 1
+    values = {"amount": amount, "set_aside": set_aside, "wallet": wallet}
+    return (await connection.execute(query, values)).rowcount == 1
+
+
+async def set_aside(connection: Connection, wallet: str, inflow: int, fee: int) -> None:
+    """Share what came in among those that wait for funds, oldest first, each up to its need.
+
+    A withdrawal needs its amount and `fee`, the most that its fee can be.
+    """
+    query = (
+        "SELECT digest, amount + %s - set_aside FROM withdrawal WHERE wallet = %s"
+        " AND state = 'QUEUED' AND waiting_for = 'FUNDS' AND amount + %s > set_aside"
+        " ORDER BY sequence FOR UPDATE"
+    )
+    waiting = await (await connection.execute(query, (fee, wallet, fee))).fetchall()
+    shared = 0
+    for digest, need in waiting:
+        share = min(need, inflow - shared)
+        if share <= 0:
+            break
+        query = "UPDATE withdrawal SET set_aside = set_aside + %s WHERE digest = %s"
+        await connection.execute(query, (share, digest))
+        shared += share
+    query = "UPDATE balance SET set_aside = set_aside + %s WHERE wallet = %s"
+    await connection.execute(query, (shared, wallet))
+
+
+async def put_back(connection: Connection, wallet: str, amount: int) -> None:
+    """Free what was set aside for a withdrawal that needs it no more."""
+    query = "UPDATE balance SET set_aside = set_aside - %s WHERE wallet = %s"
+    await connection.execute(query, (amount, wallet))
 
 
 async def release(connection: Connection, wallet: str, amount: int) -> None:
-    """Free what was set aside."""
+    """Free what was in use."""
     query = "UPDATE balance SET in_use = in_use - %s WHERE wallet = %s"
     await connection.execute(query, (amount, wallet))
 

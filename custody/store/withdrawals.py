@@ -7,8 +7,10 @@ from typing import Any
 
 from psycopg.rows import class_row
 
+from custody.domain.audit import Kind
 from custody.domain.states import Event, State, Waiting, after
-from custody.store.database import Connection, notify
+from custody.store import audit
+from custody.store.database import Connection
 from policies.codes import Refusal
 from policies.statements import Approval, Intent, Signed
 
@@ -31,8 +33,11 @@ class Row:
     amount: int
     expires: int
     state: str
+    ending: str
     waiting_for: str
+    retry_at: datetime
     reserved: int
+    set_aside: int
     nonce_index: int | None
     nonce_value: bytes | None
     unit_price: int
@@ -160,6 +165,16 @@ async def move(
     return state
 
 
+def reason_of(row: Row) -> dict[str, object]:
+    """Return the columns that keep the refusal which `row` has already."""
+    return {
+        "refused_by": row.refused_by,
+        "refusal_code": row.refusal_code,
+        "refusal_rule": row.refusal_rule,
+        "refusal_message": row.refusal_message,
+    }
+
+
 def refusal_columns(by: str, refusal: Refusal) -> dict[str, object]:
     """Return the columns that keep a refusal."""
     return {
@@ -224,6 +239,7 @@ async def _rows(connection: Connection, where: str, values: Sequence[Any]) -> li
 async def _record(
     connection: Connection, digest: str, event: str, state: State, actor: str
 ) -> None:
-    query = "INSERT INTO event (withdrawal, event, state, actor) VALUES (%s, %s, %s, %s)"
-    await connection.execute(query, (digest, event, state, actor))
-    await notify(connection)
+    subject = f"withdrawals/{digest}"
+    await audit.record(
+        connection, Kind.WITHDRAWAL, event, actor=actor, subject=subject, state=state
+    )

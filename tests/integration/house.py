@@ -13,10 +13,10 @@ from custody.flows.book import BookState, create_book_version
 from custody.store.database import migrate
 from custody.store.withdrawals import Row
 from policies.codes import Refusal
-from policies.statements import Book, Destination, Signed, digest, encode
+from policies.statements import Book, Cancel, Destination, Signed, digest, encode
 from signer.hsm import Token
 from tests import factories
-from tests.factories import CUSTOMER, HOUR, SOL, key, sign
+from tests.factories import CUSTOMER, HOUR, SOL, key, public, sign
 from tests.integration.works import Works, policy_file
 
 BOOK_SIGNERS = ("alice", "carol")
@@ -60,6 +60,10 @@ class House(Works):
         """Hand over `person`'s approval, or what `changes` make of it."""
         signed = self.approval(row.digest, person, **changes)
         return await decide.create_approval(self.parts, person, row.digest, signed)
+
+    async def cancel(self, row: Row) -> Row | Refusal:
+        signed = sign(key("exchange"), Cancel(key=public("exchange"), intent=row.digest))
+        return await decide.cancel_withdrawal(self.parts, "exchange", row.digest, signed)
 
     def changes(self, book: Book, people: Sequence[str] = BOOK_SIGNERS) -> list[Signed]:
         """Return what `people` sign under an address-book version."""

@@ -32,7 +32,7 @@ async def test_one_rejection_ends_it(house: House) -> None:
     await house.ready()
     row = await house.create(amount=LARGE)
     assert state(await house.decide(row, "alice")) == "PENDING_APPROVAL"
-    assert state(await house.decide(row, "bob", decision="reject")) == "REJECTED"
+    assert state(await house.decide(row, "bob", decision="reject")) == "ENDING"
     assert code(await house.decide(row, "carol")) == Code.TOO_LATE
     await house.step()
     ended = await house.row(row)
@@ -45,7 +45,7 @@ async def test_an_officer_may_change_to_a_rejection(house: House) -> None:
     await house.ready()
     row = await house.create(amount=LARGE)
     await house.decide(row, "alice")
-    assert state(await house.decide(row, "alice", decision="reject")) == "REJECTED"
+    assert state(await house.decide(row, "alice", decision="reject")) == "ENDING"
 
 
 async def test_the_same_decision_twice_is_one_even_after_its_end(house: House) -> None:
@@ -136,10 +136,11 @@ async def test_cancelled_before_it_is_being_signed(house: House) -> None:
     await house.ready()
     for row in (await house.create(), await house.create(amount=LARGE)):
         for _ in range(2):
-            assert state(await cancel(house, row)) == "CANCELLED"
+            assert state(await cancel(house, row)) == "ENDING"
         assert code(await house.decide(row, "alice")) == Code.TOO_LATE
     await house.step()
     assert not house.gateway.asked
+    assert state(await cancel(house, row)) == "CANCELLED"
     assert (await house.balance()).in_use == 0
 
 

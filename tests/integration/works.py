@@ -39,7 +39,8 @@ FEE = Fee(unit_limit=2_000, unit_price=1_000)
 ROUNDS_MAX = 40
 _HELD: LiteralString = (
     "SELECT digest, reserved FROM withdrawal"
-    " WHERE state IN ('SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING')"
+    " WHERE reserved > 0 AND state IN"
+    " ('SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING', 'ENDING')"
 )
 
 
@@ -155,6 +156,8 @@ class Works:
             assert in_use == sum(row[-1] for row in held + opening)
             holders = await self.sql("SELECT holder FROM nonce WHERE holder IS NOT NULL")
             assert sorted(row[0] for row in holders) == sorted(row[0] for row in held)
+            aside = await self.sql("SELECT coalesce(sum(set_aside), 0)::bigint FROM withdrawal")
+            assert aside == await self.sql("SELECT set_aside FROM balance")
             assert total - in_use <= await self.on_chain(self.wallet)
 
     async def open_connections(self) -> None:
@@ -164,6 +167,7 @@ class Works:
     async def _stored(self) -> object:
         return [
             await self.sql("SELECT digest, state, waiting_for, nonce_index FROM withdrawal"),
+            await self.sql("SELECT count(*) FROM event WHERE position IS NULL"),
             await self.sql("SELECT * FROM nonce ORDER BY index"),
             await self.sql("SELECT * FROM balance"),
             await self.sql("SELECT version, applied, refusal FROM book_version"),

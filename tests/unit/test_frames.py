@@ -114,7 +114,7 @@ def in_the_budget() -> bytes:
 
 
 def a_verb_of_later() -> bytes:
-    return wrapped(2, wrapped(5, b""))
+    return wrapped(2, wrapped(6, b""))
 
 
 def a_subject_of_later() -> bytes:

@@ -25,6 +25,7 @@ class WithdrawalState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WITHDRAWAL_STATE_CANCELLED: _ClassVar[WithdrawalState]
     WITHDRAWAL_STATE_EXPIRED: _ClassVar[WithdrawalState]
     WITHDRAWAL_STATE_FAILED: _ClassVar[WithdrawalState]
+    WITHDRAWAL_STATE_ENDING: _ClassVar[WithdrawalState]
 WITHDRAWAL_STATE_UNSPECIFIED: WithdrawalState
 WITHDRAWAL_STATE_PENDING_APPROVAL: WithdrawalState
 WITHDRAWAL_STATE_QUEUED: WithdrawalState
@@ -38,6 +39,7 @@ WITHDRAWAL_STATE_REJECTED: WithdrawalState
 WITHDRAWAL_STATE_CANCELLED: WithdrawalState
 WITHDRAWAL_STATE_EXPIRED: WithdrawalState
 WITHDRAWAL_STATE_FAILED: WithdrawalState
+WITHDRAWAL_STATE_ENDING: WithdrawalState
 
 class SignedStatement(_message.Message):
     __slots__ = ("statement", "signature")
@@ -56,21 +58,23 @@ class Destination(_message.Message):
     def __init__(self, address: _Optional[str] = ..., memo: _Optional[str] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("by", "code", "rule", "message", "next")
+    __slots__ = ("by", "code", "rule", "message", "next", "field")
     BY_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     NEXT_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
     by: str
     code: str
     rule: str
     message: str
     next: str
-    def __init__(self, by: _Optional[str] = ..., code: _Optional[str] = ..., rule: _Optional[str] = ..., message: _Optional[str] = ..., next: _Optional[str] = ...) -> None: ...
+    field: str
+    def __init__(self, by: _Optional[str] = ..., code: _Optional[str] = ..., rule: _Optional[str] = ..., message: _Optional[str] = ..., next: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
 
 class Withdrawal(_message.Message):
-    __slots__ = ("name", "requester", "request_id", "wallet", "network", "asset", "destination", "amount", "state", "waiting_for", "create_time", "update_time", "expire_time", "transaction_id", "fee", "intent", "approvals", "approvals_missing", "refusal")
+    __slots__ = ("name", "requester", "request_id", "wallet", "network", "asset", "destination", "amount", "state", "waiting_for", "create_time", "update_time", "expire_time", "transaction_id", "fee", "intent", "approvals", "approvals_missing", "refusal", "earliest_time", "ending", "receipt")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REQUESTER_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +94,9 @@ class Withdrawal(_message.Message):
     APPROVALS_FIELD_NUMBER: _ClassVar[int]
     APPROVALS_MISSING_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    ENDING_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
     name: str
     requester: str
     request_id: str
@@ -109,7 +116,10 @@ class Withdrawal(_message.Message):
     approvals: _containers.RepeatedCompositeFieldContainer[SignedStatement]
     approvals_missing: _containers.RepeatedScalarFieldContainer[str]
     refusal: Refusal
-    def __init__(self, name: _Optional[str] = ..., requester: _Optional[str] = ..., request_id: _Optional[str] = ..., wallet: _Optional[str] = ..., network: _Optional[str] = ..., asset: _Optional[str] = ..., destination: _Optional[_Union[Destination, _Mapping]] = ..., amount: _Optional[str] = ..., state: _Optional[_Union[WithdrawalState, str]] = ..., waiting_for: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., transaction_id: _Optional[str] = ..., fee: _Optional[str] = ..., intent: _Optional[_Union[SignedStatement, _Mapping]] = ..., approvals: _Optional[_Iterable[_Union[SignedStatement, _Mapping]]] = ..., approvals_missing: _Optional[_Iterable[str]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
+    earliest_time: _timestamp_pb2.Timestamp
+    ending: WithdrawalState
+    receipt: SignedStatement
+    def __init__(self, name: _Optional[str] = ..., requester: _Optional[str] = ..., request_id: _Optional[str] = ..., wallet: _Optional[str] = ..., network: _Optional[str] = ..., asset: _Optional[str] = ..., destination: _Optional[_Union[Destination, _Mapping]] = ..., amount: _Optional[str] = ..., state: _Optional[_Union[WithdrawalState, str]] = ..., waiting_for: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., transaction_id: _Optional[str] = ..., fee: _Optional[str] = ..., intent: _Optional[_Union[SignedStatement, _Mapping]] = ..., approvals: _Optional[_Iterable[_Union[SignedStatement, _Mapping]]] = ..., approvals_missing: _Optional[_Iterable[str]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., earliest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ending: _Optional[_Union[WithdrawalState, str]] = ..., receipt: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
 
 class CreateWithdrawalRequest(_message.Message):
     __slots__ = ("intent",)
@@ -122,6 +132,26 @@ class CreateWithdrawalResponse(_message.Message):
     WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
     withdrawal: Withdrawal
     def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
+
+class BatchCreateWithdrawalsRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[CreateWithdrawalRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[CreateWithdrawalRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchCreateWithdrawalsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[CreateWithdrawalResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[CreateWithdrawalResult, _Mapping]]] = ...) -> None: ...
+
+class CreateWithdrawalResult(_message.Message):
+    __slots__ = ("withdrawal", "refusal")
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    withdrawal: Withdrawal
+    refusal: Refusal
+    def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
 
 class GetWithdrawalRequest(_message.Message):
     __slots__ = ("name",)
@@ -136,12 +166,22 @@ class GetWithdrawalResponse(_message.Message):
     def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
 
 class ListWithdrawalsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token")
+    __slots__ = ("page_size", "page_token", "states", "wallet", "waiting_for", "request_id", "requester")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    WALLET_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    states: _containers.RepeatedScalarFieldContainer[WithdrawalState]
+    wallet: str
+    waiting_for: str
+    request_id: str
+    requester: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., states: _Optional[_Iterable[_Union[WithdrawalState, str]]] = ..., wallet: _Optional[str] = ..., waiting_for: _Optional[str] = ..., request_id: _Optional[str] = ..., requester: _Optional[str] = ...) -> None: ...
 
 class ListWithdrawalsResponse(_message.Message):
     __slots__ = ("withdrawals", "next_page_token")
@@ -150,6 +190,28 @@ class ListWithdrawalsResponse(_message.Message):
     withdrawals: _containers.RepeatedCompositeFieldContainer[Withdrawal]
     next_page_token: str
     def __init__(self, withdrawals: _Optional[_Iterable[_Union[Withdrawal, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class WatchWithdrawalsRequest(_message.Message):
+    __slots__ = ("cursor", "skip_past")
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    SKIP_PAST_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    skip_past: bool
+    def __init__(self, cursor: _Optional[str] = ..., skip_past: _Optional[bool] = ...) -> None: ...
+
+class WatchWithdrawalsResponse(_message.Message):
+    __slots__ = ("cursor", "event", "state", "event_time", "withdrawal")
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TIME_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    cursor: str
+    event: str
+    state: WithdrawalState
+    event_time: _timestamp_pb2.Timestamp
+    withdrawal: Withdrawal
+    def __init__(self, cursor: _Optional[str] = ..., event: _Optional[str] = ..., state: _Optional[_Union[WithdrawalState, str]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
 
 class CancelWithdrawalRequest(_message.Message):
     __slots__ = ("name", "cancel")
@@ -300,3 +362,95 @@ class CreateBookVersionResponse(_message.Message):
     state: str
     digest: str
     def __init__(self, state: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class ListAuditEventsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "after")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    after: int
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., after: _Optional[int] = ...) -> None: ...
+
+class AuditEvent(_message.Message):
+    __slots__ = ("event", "hash")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    event: bytes
+    hash: str
+    def __init__(self, event: _Optional[bytes] = ..., hash: _Optional[str] = ...) -> None: ...
+
+class ListAuditEventsResponse(_message.Message):
+    __slots__ = ("events", "next_page_token")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[AuditEvent]
+    next_page_token: str
+    def __init__(self, events: _Optional[_Iterable[_Union[AuditEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class QueueStatus(_message.Message):
+    __slots__ = ("state", "waiting_for", "count", "oldest_create_time")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    state: WithdrawalState
+    waiting_for: str
+    count: int
+    oldest_create_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[WithdrawalState, str]] = ..., waiting_for: _Optional[str] = ..., count: _Optional[int] = ..., oldest_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SignerStatus(_message.Message):
+    __slots__ = ("audit_key", "seen_time", "policy_version", "policy_digest", "book_version")
+    AUDIT_KEY_FIELD_NUMBER: _ClassVar[int]
+    SEEN_TIME_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BOOK_VERSION_FIELD_NUMBER: _ClassVar[int]
+    audit_key: str
+    seen_time: _timestamp_pb2.Timestamp
+    policy_version: str
+    policy_digest: str
+    book_version: str
+    def __init__(self, audit_key: _Optional[str] = ..., seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_version: _Optional[str] = ..., policy_digest: _Optional[str] = ..., book_version: _Optional[str] = ...) -> None: ...
+
+class WalletStatus(_message.Message):
+    __slots__ = ("balance", "nonces", "nonces_free")
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    NONCES_FIELD_NUMBER: _ClassVar[int]
+    NONCES_FREE_FIELD_NUMBER: _ClassVar[int]
+    balance: Balance
+    nonces: int
+    nonces_free: int
+    def __init__(self, balance: _Optional[_Union[Balance, _Mapping]] = ..., nonces: _Optional[int] = ..., nonces_free: _Optional[int] = ...) -> None: ...
+
+class NodeStatus(_message.Message):
+    __slots__ = ("network", "block_time", "problem")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    network: str
+    block_time: _timestamp_pb2.Timestamp
+    problem: str
+    def __init__(self, network: _Optional[str] = ..., block_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("queue", "signers", "wallets", "nodes", "next_actions", "now")
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
+    SIGNERS_FIELD_NUMBER: _ClassVar[int]
+    WALLETS_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    queue: _containers.RepeatedCompositeFieldContainer[QueueStatus]
+    signers: _containers.RepeatedCompositeFieldContainer[SignerStatus]
+    wallets: _containers.RepeatedCompositeFieldContainer[WalletStatus]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeStatus]
+    next_actions: _containers.RepeatedScalarFieldContainer[str]
+    now: _timestamp_pb2.Timestamp
+    def __init__(self, queue: _Optional[_Iterable[_Union[QueueStatus, _Mapping]]] = ..., signers: _Optional[_Iterable[_Union[SignerStatus, _Mapping]]] = ..., wallets: _Optional[_Iterable[_Union[WalletStatus, _Mapping]]] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., next_actions: _Optional[_Iterable[str]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

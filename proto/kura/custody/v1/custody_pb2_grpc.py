@@ -40,6 +40,11 @@ class CustodyStub:
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateWithdrawalRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateWithdrawalResponse.FromString,
                 _registered_method=True)
+        self.BatchCreateWithdrawals = channel.unary_unary(
+                '/kura.custody.v1.Custody/BatchCreateWithdrawals',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.BatchCreateWithdrawalsRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.BatchCreateWithdrawalsResponse.FromString,
+                _registered_method=True)
         self.GetWithdrawal = channel.unary_unary(
                 '/kura.custody.v1.Custody/GetWithdrawal',
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetWithdrawalRequest.SerializeToString,
@@ -49,6 +54,11 @@ class CustodyStub:
                 '/kura.custody.v1.Custody/ListWithdrawals',
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListWithdrawalsRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListWithdrawalsResponse.FromString,
+                _registered_method=True)
+        self.WatchWithdrawals = channel.unary_stream(
+                '/kura.custody.v1.Custody/WatchWithdrawals',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.WatchWithdrawalsRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.WatchWithdrawalsResponse.FromString,
                 _registered_method=True)
         self.CancelWithdrawal = channel.unary_unary(
                 '/kura.custody.v1.Custody/CancelWithdrawal',
@@ -90,6 +100,16 @@ class CustodyStub:
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/kura.custody.v1.Custody/ListAuditEvents',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/kura.custody.v1.Custody/GetStatus',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
 
 
 class CustodyServicer:
@@ -109,6 +129,15 @@ class CustodyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchCreateWithdrawals(self, request, context):
+        """Queues up to 1,000 withdrawals, each as CreateWithdrawal would and each answered on its own, in order: some may be
+        refused and the others kept. Safe to ask again whole. Role: requester, for itself.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: none or too many); UNAVAILABLE, to be asked again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetWithdrawal(self, request, context):
         """Roles: requester (its own), officer, auditor, operator.
         Errors: INVALID_ARGUMENT (ARGUMENT_INVALID), NOT_FOUND.
@@ -119,14 +148,25 @@ class CustodyServicer:
 
     def ListWithdrawals(self, request, context):
         """Newest first. Roles: requester (its own), officer, auditor, operator.
-        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token).
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token, or a filter that the token was not made for).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchWithdrawals(self, request, context):
+        """Every change of state, in one order, once each: a response per event after `cursor`, and then as they happen. Keep the
+        cursor of each response with what you did about it; with it the stream goes on after a break or a restart of either
+        side. Roles: requester (its own), officer, auditor, operator.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: cursor); UNAVAILABLE, to be asked again with the last cursor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelWithdrawal(self, request, context):
-        """Ends a withdrawal that is not being signed yet; again on a cancelled one changes nothing. Role: requester, its own.
+        """Ends a withdrawal that is not being signed yet: it is ENDING until the signer has sworn never to sign it, then
+        CANCELLED. Again on one that is cancelled, or will be, changes nothing. Role: requester, its own.
         Errors: NOT_FOUND; PERMISSION_DENIED (SIGNATURE_INVALID); FAILED_PRECONDITION (TOO_LATE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -190,6 +230,21 @@ class CustodyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEvents(self, request, context):
+        """The audit log in order, oldest first. Check it yourself: each event names the hash of the one before.
+        Roles: auditor, operator. Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStatus(self, request, context):
+        """How custody is doing and what to do about it. Roles: operator, auditor, officer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CustodyServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -197,6 +252,11 @@ def add_CustodyServicer_to_server(servicer, server):
                     servicer.CreateWithdrawal,
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateWithdrawalRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateWithdrawalResponse.SerializeToString,
+            ),
+            'BatchCreateWithdrawals': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateWithdrawals,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.BatchCreateWithdrawalsRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.BatchCreateWithdrawalsResponse.SerializeToString,
             ),
             'GetWithdrawal': grpc.unary_unary_rpc_method_handler(
                     servicer.GetWithdrawal,
@@ -207,6 +267,11 @@ def add_CustodyServicer_to_server(servicer, server):
                     servicer.ListWithdrawals,
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListWithdrawalsRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListWithdrawalsResponse.SerializeToString,
+            ),
+            'WatchWithdrawals': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchWithdrawals,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.WatchWithdrawalsRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.WatchWithdrawalsResponse.SerializeToString,
             ),
             'CancelWithdrawal': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelWithdrawal,
@@ -248,6 +313,16 @@ def add_CustodyServicer_to_server(servicer, server):
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionResponse.SerializeToString,
             ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetStatusRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetStatusResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'kura.custody.v1.Custody', rpc_method_handlers)
@@ -277,6 +352,33 @@ class Custody:
             '/kura.custody.v1.Custody/CreateWithdrawal',
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateWithdrawalRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateWithdrawalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateWithdrawals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/BatchCreateWithdrawals',
+            kura_dot_custody_dot_v1_dot_custody__pb2.BatchCreateWithdrawalsRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.BatchCreateWithdrawalsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -331,6 +433,33 @@ class Custody:
             '/kura.custody.v1.Custody/ListWithdrawals',
             kura_dot_custody_dot_v1_dot_custody__pb2.ListWithdrawalsRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.ListWithdrawalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchWithdrawals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kura.custody.v1.Custody/WatchWithdrawals',
+            kura_dot_custody_dot_v1_dot_custody__pb2.WatchWithdrawalsRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.WatchWithdrawalsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -547,6 +676,60 @@ class Custody:
             '/kura.custody.v1.Custody/CreateBookVersion',
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/ListAuditEvents',
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListAuditEventsRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListAuditEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/GetStatus',
+            kura_dot_custody_dot_v1_dot_custody__pb2.GetStatusRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

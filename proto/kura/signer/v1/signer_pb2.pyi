@@ -33,16 +33,18 @@ class Reply(_message.Message):
     def __init__(self, id: _Optional[int] = ..., results: _Optional[_Iterable[_Union[Result, _Mapping]]] = ..., fault: _Optional[str] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("transfer", "nonce_open", "apply", "status")
+    __slots__ = ("transfer", "nonce_open", "apply", "status", "end")
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
     NONCE_OPEN_FIELD_NUMBER: _ClassVar[int]
     APPLY_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
     transfer: Transfer
     nonce_open: NonceOpen
     apply: Apply
     status: Status
-    def __init__(self, transfer: _Optional[_Union[Transfer, _Mapping]] = ..., nonce_open: _Optional[_Union[NonceOpen, _Mapping]] = ..., apply: _Optional[_Union[Apply, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ...) -> None: ...
+    end: End
+    def __init__(self, transfer: _Optional[_Union[Transfer, _Mapping]] = ..., nonce_open: _Optional[_Union[NonceOpen, _Mapping]] = ..., apply: _Optional[_Union[Apply, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ...) -> None: ...
 
 class Transfer(_message.Message):
     __slots__ = ("intent", "approvals", "solana")
@@ -86,6 +88,12 @@ class NonceOpen(_message.Message):
     budget: ComputeBudget
     def __init__(self, wallet: _Optional[str] = ..., index: _Optional[int] = ..., blockhash: _Optional[bytes] = ..., rent: _Optional[int] = ..., budget: _Optional[_Union[ComputeBudget, _Mapping]] = ...) -> None: ...
 
+class End(_message.Message):
+    __slots__ = ("intent",)
+    INTENT_FIELD_NUMBER: _ClassVar[int]
+    intent: SignedStatement
+    def __init__(self, intent: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+
 class Apply(_message.Message):
     __slots__ = ("book",)
     BOOK_FIELD_NUMBER: _ClassVar[int]
@@ -105,16 +113,18 @@ class Status(_message.Message):
     def __init__(self) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("signed", "refusal", "applied", "status")
+    __slots__ = ("signed", "refusal", "applied", "status", "ended")
     SIGNED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
     signed: Signed
     refusal: Refusal
     applied: Applied
     status: SignerStatus
-    def __init__(self, signed: _Optional[_Union[Signed, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., applied: _Optional[_Union[Applied, _Mapping]] = ..., status: _Optional[_Union[SignerStatus, _Mapping]] = ...) -> None: ...
+    ended: Ended
+    def __init__(self, signed: _Optional[_Union[Signed, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., applied: _Optional[_Union[Applied, _Mapping]] = ..., status: _Optional[_Union[SignerStatus, _Mapping]] = ..., ended: _Optional[_Union[Ended, _Mapping]] = ...) -> None: ...
 
 class Signed(_message.Message):
     __slots__ = ("transaction", "transaction_id", "repeated")
@@ -137,6 +147,12 @@ class Refusal(_message.Message):
     field: str
     message: str
     def __init__(self, code: _Optional[str] = ..., rule: _Optional[str] = ..., field: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+
+class Ended(_message.Message):
+    __slots__ = ("intent",)
+    INTENT_FIELD_NUMBER: _ClassVar[int]
+    intent: str
+    def __init__(self, intent: _Optional[str] = ...) -> None: ...
 
 class Applied(_message.Message):
     __slots__ = ("digest",)

@@ -1,0 +1,94 @@
+"""ENDING → CANCELLED, REJECTED, EXPIRED, BLOCKED: only once the signer will never sign the request.
+
+Until it has put its tombstone there, or answered with a signature of before, what was set aside for
+the withdrawal stays so: a withdrawal that only custody calls ended could still be paid.
+"""
+
+import structlog
+
+from custody.domain.states import ENDS, Event, State, Waiting
+from custody.flows import checks
+from custody.flows.parts import WorkerParts
+from custody.flows.signature import statement, take_signature
+from custody.gateway import SignerUnreachableError
+from custody.store import balances, nonces, withdrawals
+from custody.store.database import Connection
+from custody.store.withdrawals import Row
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Refusal
+from policies.policy import Policy
+
+BATCH = 64
+SIGNER_SECONDS = 1.0
+REFUSED_SECONDS = 30.0
+ACTOR = "signer"
+log = structlog.get_logger()
+
+
+async def begin(
+    connection: Connection,
+    row: Row,
+    event: Event,
+    actor: str,
+    reason: tuple[str, Refusal] | None = None,
+) -> None:
+    """Head for the end that `event` leads to; `reason`: who refused it and how, if anybody did."""
+    end, _ = ENDS[event]
+    refused = withdrawals.refusal_columns(*reason) if reason else {}
+    await withdrawals.move(connection, row, event, actor, ending=end, set_aside=0, **refused)
+    await balances.put_back(connection, row.wallet, row.set_aside)
+
+
+async def ask(parts: WorkerParts) -> bool:
+    """Ask the signer to end every ENDING withdrawal; True when any moved."""
+    async with parts.database.transaction() as connection:
+        policy = await checks.policy_in_force(connection)
+        rows = await withdrawals.due(connection, State.ENDING, BATCH)
+    if isinstance(policy, Refusal) or not rows:
+        return False
+    jobs = [wire.Job(end=wire.End(intent=statement(row.signed))) for row in rows]
+    try:
+        results = await parts.gateway.ask(jobs)
+    except SignerUnreachableError as error:
+        async with parts.database.transaction() as connection:
+            for row in rows:
+                await withdrawals.postpone(connection, row, Waiting.SIGNER, SIGNER_SECONDS)
+        log.warning("signer not reached", reason=str(error), next="trying again")
+        return False
+    for row, result in zip(rows, results, strict=True):
+        async with parts.database.transaction() as connection:
+            await _take(connection, policy, row, result)
+    return True
+
+
+async def _take(connection: Connection, policy: Policy, row: Row, result: wire.Result) -> None:
+    match result.WhichOneof("outcome"):
+        case "ended" if result.ended.intent == row.digest:
+            await _end(connection, row)
+        case "signed":
+            await _signed_before(connection, policy, row, result.signed)
+        case outcome:
+            said = result.refusal if outcome == "refusal" else outcome
+            log.error("not ended by the signer", withdrawal=row.digest, said=str(said))
+            await withdrawals.postpone(connection, row, Waiting.SIGNER, REFUSED_SECONDS)
+
+
+async def _end(connection: Connection, row: Row) -> None:
+    certified = next(event for end, event in ENDS.values() if end == row.ending)
+    # Moved first: whoever loses the race for the state frees nothing a second time.
+    await withdrawals.move(
+        connection, row, certified, ACTOR, ending="", reserved=0, **withdrawals.reason_of(row)
+    )
+    await balances.release(connection, row.wallet, row.reserved)
+    await nonces.give_back(connection, row.digest)
+
+
+async def _signed_before(
+    connection: Connection, policy: Policy, row: Row, signed: wire.Signed
+) -> None:
+    """Too late to end it: the signature is out, so it is broadcast and booked like any other."""
+    need = row.reserved or row.amount + policy.wallets[row.wallet].maximum_fee
+    if not row.reserved and not await balances.reserve(connection, row.wallet, need):
+        await withdrawals.postpone(connection, row, Waiting.FUNDS, SIGNER_SECONDS)
+        return
+    await take_signature(connection, policy, row, signed, ending="", reserved=need)

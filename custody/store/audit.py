@@ -1,0 +1,104 @@
+"""The audit log: events written in the transaction of what they tell, then put in one order.
+
+`record` adds an event; `seal` gives committed events their position and their place in the hash
+chain, in one process at a time. Whoever reads (`page`) sees sealed events only, so that a position
+once passed never gets an event before it: a cursor loses nothing and repeats nothing.
+"""
+
+from datetime import UTC, datetime
+
+from psycopg.types.json import Jsonb
+
+from custody.domain.audit import NOTHING_BEFORE, AuditEvent, Kind
+from custody.store.database import Connection, notify
+
+SEAL_LOCK = 0x6B757262
+SEALED_AT_ONCE = 1_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def record(
+    connection: Connection,
+    kind: Kind,
+    event: str,
+    *,
+    actor: str,
+    subject: str = "",
+    **details: str,
+) -> None:
+    """Add an event, to be sealed once this transaction has committed, and wake who waits for it.
+
+    `subject` is a resource's name, such as withdrawals/{digest}; `details` are short: names, states
+    and digests.
+    """
+    query = "INSERT INTO event (kind, event, actor, subject, details) VALUES (%s, %s, %s, %s, %s)"
+    await connection.execute(query, (kind, event, actor, subject, Jsonb(details)))
+    await notify(connection)
+
+
+async def seal(connection: Connection) -> int:
+    """Seal what has committed, oldest first; return how many events that were."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (SEAL_LOCK,))
+    position, previous = await head(connection)
+    query = (
+        "SELECT sequence, time, kind, event, actor, subject, details FROM event"
+        " WHERE position IS NULL ORDER BY sequence LIMIT %s"
+    )
+    rows = await (await connection.execute(query, (SEALED_AT_ONCE,))).fetchall()
+    sealed = []
+    for sequence, *values in rows:
+        position += 1
+        event = _event(position, previous, *values)
+        sealed.append((position, previous, event.hash, sequence))
+        previous = event.hash
+    query = "UPDATE event SET position = %s, previous = %s, hash = %s WHERE sequence = %s"
+    async with connection.cursor() as cursor:
+        await cursor.executemany(query, sealed)
+    return len(sealed)
+
+
+async def head(connection: Connection) -> tuple[int, str]:
+    """Return (position, hash) of the last sealed event."""
+    query = "SELECT position, hash FROM event ORDER BY position DESC NULLS LAST LIMIT 1"
+    row = await (await connection.execute(query)).fetchone()
+    return (row[0], row[1]) if row and row[0] else (0, NOTHING_BEFORE)
+
+
+async def page(
+    connection: Connection, after: int, size: int, *, kind: Kind | None = None, actor: str = ""
+) -> list[AuditEvent]:
+    """Return up to `size` sealed events after position `after`, in order; of one kind when asked.
+
+    `actor`: only those about withdrawals of this requester, "" for all.
+    """
+    query = (
+        "SELECT position, previous, event.time, kind, event, actor, subject, details FROM event"
+        " WHERE position > %(after)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)"
+        " AND (%(actor)s = '' OR EXISTS (SELECT 1 FROM withdrawal WHERE requester = %(actor)s"
+        " AND subject = 'withdrawals/' || digest)) ORDER BY position LIMIT %(size)s"
+    )
+    values = {"after": after, "kind": kind, "actor": actor, "size": size}
+    rows = await (await connection.execute(query, values)).fetchall()
+    return [_event(*row) for row in rows]
+
+
+def _event(  # noqa: PLR0913, PLR0917 - the columns of a row
+    position: int,
+    previous: str,
+    time: datetime,
+    kind: str,
+    event: str,
+    actor: str,
+    subject: str,
+    details: dict[str, str],
+) -> AuditEvent:
+    return AuditEvent(
+        position=position,
+        time=round((time - _EPOCH).total_seconds() * 1000),
+        kind=kind,
+        event=event,
+        actor=actor,
+        subject=subject,
+        details=details,
+        previous=previous,
+    )
