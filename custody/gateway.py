@@ -69,6 +69,7 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
             async with asyncio.timeout(ANSWER_SECONDS):
                 reply = wire.Reply.FromString(await answer)
         except TimeoutError:
+            self.close()  # a relay that takes nothing keeps no queue; a sound one dials anew
             raise SignerUnreachableError("the signer did not answer in time") from None
         except DecodeError:
             raise SignerUnreachableError("the signer's answer is no reply") from None

@@ -94,16 +94,19 @@ class RoleInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             behaviour = getattr(handler, kind)
             if behaviour:
-                return handler._replace(**{kind: _guarded(behaviour, allowed, kind)})
+                method = details.method.rpartition("/")[2]
+                return handler._replace(**{kind: _guarded(behaviour, method, allowed, kind)})
         return None
 
 
-def _guarded(behaviour: Any, allowed: frozenset[Role], kind: str) -> Any:
+def _guarded(behaviour: Any, method: str, allowed: frozenset[Role], kind: str) -> Any:
     async def check(context: grpc.aio.ServicerContext) -> None:
         identity = caller(context)
         if identity is None or identity.role not in allowed:
             who = identity.uri if identity else "a certificate without a known identity"
-            await abort(context, Refusal(Code.ROLE_DENIED, f"{who} may not call this"))
+            roles = ", ".join(sorted(allowed)) or "nobody"
+            words = f"{who} may not call {method}: it is for {roles}"
+            await abort(context, Refusal(Code.ROLE_DENIED, words))
 
     async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
         await check(context)

@@ -6,6 +6,7 @@ from custody.chains.errors import ChainError
 from custody.chains.solana import TransactionStatus
 from custody.domain.states import Event, State, Waiting
 from custody.flows.parts import WorkerParts
+from custody.flows.rows import alone, isolated
 from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
@@ -21,10 +22,8 @@ log = structlog.get_logger()
 async def start(parts: WorkerParts) -> bool:
     """Note that signed transactions are about to be sent; True when there were any."""
     async with parts.database.transaction() as connection:
-        rows = await withdrawals.due(connection, State.SIGNED, BATCH, lock=True)
-        for row in rows:
-            await withdrawals.move(connection, row, Event.BROADCAST, ACTOR)
-    return bool(rows)
+        rows = await withdrawals.due(connection, State.SIGNED, BATCH)
+    return any([await alone(parts, row, _start) for row in rows])
 
 
 async def send(parts: WorkerParts) -> bool:
@@ -33,7 +32,8 @@ async def send(parts: WorkerParts) -> bool:
         rows = await withdrawals.due(connection, State.BROADCASTING, BATCH)
     taken = False
     for row in rows:
-        taken |= await _send(parts, row)
+        async with isolated(parts, row):
+            taken |= await _send(parts, row)
     return taken
 
 
@@ -43,8 +43,14 @@ async def confirm(parts: WorkerParts) -> bool:
         rows = await withdrawals.due(connection, State.CONFIRMING, BATCH)
     ended = False
     for row in rows:
-        ended |= await _confirm(parts, row)
+        async with isolated(parts, row):
+            ended |= await _confirm(parts, row)
     return ended
+
+
+async def _start(connection: Connection, row: Row) -> bool:
+    await withdrawals.move(connection, row, Event.BROADCAST, ACTOR)
+    return True
 
 
 async def _send(parts: WorkerParts, row: Row) -> bool:
@@ -91,7 +97,7 @@ async def _end(connection: Connection, row: Row, status: TransactionStatus, fee:
 
 async def _wait_for_node(parts: WorkerParts, row: Row, error: ChainError) -> None:
     """Keep everything held: what is signed may land as long as its nonce has its value."""
-    log.warning("node does not take it", withdrawal=row.digest, state=row.state, reason=str(error))
+    log.warning("node does not take it", state=row.state, reason=str(error))
     await _postpone(parts, row, Waiting.NODE, NODE_SECONDS)
 
 

@@ -31,7 +31,7 @@ async def create_withdrawal(parts: Parts, requester: str, signed: Signed) -> Row
         verdict = await checks.verdict(connection, signed, (), unix_ms())
     state = _first_state(verdict)
     if isinstance(state, Refusal):
-        return state
+        return await _plainer(parts, intent, state)
     problem = await _destination_problem(parts, intent)
     if problem:
         return problem
@@ -45,6 +45,14 @@ def _first_state(verdict: Allowed | Refusal) -> State | Refusal:
     if verdict.code is Code.APPROVALS_MISSING:
         return State.PENDING_APPROVAL
     return replace(verdict, field=f"intent.{verdict.field}") if verdict.field else verdict
+
+
+async def _plainer(parts: Parts, intent: Intent, refusal: Refusal) -> Refusal:
+    """Say that an address is none, rather than that a quorum should allow it."""
+    if refusal.code is not Code.DESTINATION_NOT_ALLOWED:
+        return refusal
+    problem = await _destination_problem(parts, intent)
+    return problem if problem and problem.code is Code.DESTINATION_INVALID else refusal
 
 
 async def _destination_problem(parts: Parts, intent: Intent) -> Refusal | None:
@@ -77,6 +85,7 @@ def _reused(past: Row, intent: Intent) -> Refusal:
         for name in (field.name for field in fields(Intent))
         if isinstance(before, Refusal) or getattr(before, name) != getattr(intent, name)
     ]
+    differing = [name for name in differing if name not in {"created", "expires"}] or differing
     words = f"request_id {intent.request_id} was used with another {', '.join(differing)}"
     return ReusedRefusal(
         Code.REQUEST_ID_REUSED,

@@ -4,11 +4,14 @@ Until it has put its tombstone there, or answered with a signature of before, wh
 the withdrawal stays so: a withdrawal that only custody calls ended could still be paid.
 """
 
+from functools import partial
+
 import structlog
 
 from custody.domain.states import ENDS, Event, State, Waiting
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
+from custody.flows.rows import alone
 from custody.flows.signature import statement, take_signature
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces, withdrawals
@@ -56,12 +59,11 @@ async def ask(parts: WorkerParts) -> bool:
         log.warning("signer not reached", reason=str(error), next="trying again")
         return False
     for row, result in zip(rows, results, strict=True):
-        async with parts.database.transaction() as connection:
-            await _take(connection, policy, row, result)
+        await alone(parts, row, partial(_take, policy, result))
     return True
 
 
-async def _take(connection: Connection, policy: Policy, row: Row, result: wire.Result) -> None:
+async def _take(policy: Policy, result: wire.Result, connection: Connection, row: Row) -> None:
     match result.WhichOneof("outcome"):
         case "ended" if result.ended.intent == row.digest:
             await _end(connection, row)
@@ -69,7 +71,7 @@ async def _take(connection: Connection, policy: Policy, row: Row, result: wire.R
             await _signed_before(connection, policy, row, result.signed)
         case outcome:
             said = result.refusal if outcome == "refusal" else outcome
-            log.error("not ended by the signer", withdrawal=row.digest, said=str(said))
+            log.error("not ended by the signer", said=str(said))
             await withdrawals.postpone(connection, row, Waiting.SIGNER, REFUSED_SECONDS)
 
 

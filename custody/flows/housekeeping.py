@@ -6,14 +6,18 @@ from custody.chains.errors import NodeError
 from custody.domain.states import Event
 from custody.flows import checks, end
 from custody.flows.parts import WorkerParts, unix_ms
+from custody.flows.rows import alone
 from custody.gateway import SignerUnreachableError
 from custody.store import audit, balances, nonces, signers, withdrawals
+from custody.store.database import Connection
 from custody.store.signers import SignerRow
+from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.statements import Book, decode, digest
 
 BATCH = 100
+_EXPIRED = Refusal(Code.INTENT_EXPIRED, "it expired before it was signed")
 ACTOR = "worker"
 log = structlog.get_logger()
 
@@ -100,7 +104,9 @@ async def expire(parts: WorkerParts) -> bool:
     """End what expired before it was signed; True when anything did."""
     async with parts.database.transaction() as connection:
         rows = await withdrawals.overdue(connection, unix_ms(), BATCH)
-        for row in rows:
-            refusal = Refusal(Code.INTENT_EXPIRED, "it expired before it was signed")
-            await end.begin(connection, row, Event.EXPIRE, ACTOR, ("custody", refusal))
-    return bool(rows)
+    return any([await alone(parts, row, _expire) for row in rows])
+
+
+async def _expire(connection: Connection, row: Row) -> bool:
+    await end.begin(connection, row, Event.EXPIRE, ACTOR, ("custody", _EXPIRED))
+    return True

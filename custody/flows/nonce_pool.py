@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import structlog
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
 
 from custody.chains import solana_checks
 from custody.chains.errors import (
@@ -44,6 +46,10 @@ async def keep_pool(parts: WorkerParts) -> bool:
             log.critical("signer built something else", index=nonce.index, words=str(error))
         except (ChainError, SignerUnreachableError) as error:
             log.warning("nonce account not ready", index=nonce.index, reason=str(error))
+        except (OperationalError, PoolTimeout):
+            raise
+        except Exception:
+            log.exception("fault", index=nonce.index, next="trying again with the others")
     return changed
 
 

@@ -4,20 +4,25 @@ SIGNING is left only by an answer. After a crash or a lost reply the worker asks
 parameters, and the signer gives the same bytes.
 """
 
+from functools import partial
+
 import structlog
 from psycopg import Rollback
 
 from custody.domain.states import ENDS, Event, State, Waiting
 from custody.flows import checks, end
 from custody.flows.parts import WorkerParts, unix_ms
+from custody.flows.rows import alone
 from custody.flows.signature import statement, take_signature
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
+from policies.approvals import open_approval
 from policies.codes import Code, Refusal
 from policies.policy import Policy
+from policies.statements import Signed
 
 BATCH = 16
 WAIT_SECONDS = 1.0
@@ -31,20 +36,23 @@ async def claim(parts: WorkerParts) -> bool:
         policy = await checks.policy_in_force(connection)
         if isinstance(policy, Refusal):
             return False
-        rows = await withdrawals.due(connection, State.QUEUED, BATCH, lock=True)
-        for row in rows:
-            await _claim(connection, policy, row, parts.fee.unit_price)
-    return bool(rows)
+        rows = await withdrawals.due(connection, State.QUEUED, BATCH)
+    claim_one = partial(_claim, policy, parts.fee.unit_price)
+    return any([await alone(parts, row, claim_one) for row in rows])
 
 
 async def ask(parts: WorkerParts) -> bool:
     """Ask the signer about every SIGNING withdrawal; True when it answered any."""
     async with parts.database.transaction() as connection:
         policy = await checks.policy_in_force(connection)
-        rows = await withdrawals.due(connection, State.SIGNING, BATCH)
-        if isinstance(policy, Refusal) or not rows:
-            return False
-        jobs = [await _job(connection, policy, row, parts.fee.unit_limit) for row in rows]
+        due = await withdrawals.due(connection, State.SIGNING, BATCH)
+    if isinstance(policy, Refusal):
+        return False
+    build = partial(_job, policy, parts.fee.unit_limit)
+    built = [(row, await alone(parts, row, build)) for row in due]
+    rows, jobs = [row for row, job in built if job], [job for _, job in built if job]
+    if not jobs:
+        return False
     try:
         results = await parts.gateway.ask(jobs)
     except SignerUnreachableError as error:
@@ -54,25 +62,24 @@ async def ask(parts: WorkerParts) -> bool:
         log.warning("signer not reached", reason=str(error), next="trying again")
         return False
     for row, result in zip(rows, results, strict=True):
-        async with parts.database.transaction() as connection:
-            await _take(connection, policy, row, result)
+        await alone(parts, row, partial(_take, policy, result))
     return True
 
 
-async def _claim(connection: Connection, policy: Policy, row: Row, unit_price: int) -> None:
-    approvals = await withdrawals.approvals(
-        connection, row.digest, policy=policy.digest, now=unix_ms()
-    )
+async def _claim(policy: Policy, unit_price: int, connection: Connection, row: Row) -> bool:
+    """Set funds and a nonce aside, or say what it waits for; True when it moved."""
+    approvals = await _approvals(connection, policy, row)
     verdict = await checks.verdict(connection, row.signed, approvals, unix_ms())
     if isinstance(verdict, Refusal):
         await refuse(connection, row, "custody", verdict)
-        return
+        return True
     async with connection.transaction() as attempt:
         waiting = await _reserve(connection, policy, row, unit_price)
         if waiting:
             raise Rollback(attempt)
     if waiting:
         await withdrawals.postpone(connection, row, waiting, WAIT_SECONDS)
+    return not waiting
 
 
 async def _reserve(connection: Connection, policy: Policy, row: Row, unit_price: int) -> Waiting:
@@ -98,10 +105,22 @@ async def _reserve(connection: Connection, policy: Policy, row: Row, unit_price:
     return Waiting.NOTHING
 
 
-async def _job(connection: Connection, policy: Policy, row: Row, unit_limit: int) -> wire.Job:
-    approvals = await withdrawals.approvals(
+async def _approvals(connection: Connection, policy: Policy, row: Row) -> list[Signed]:
+    """Return the decisions in force; a row that is nobody's decision must not end a withdrawal."""
+    kept = []
+    for signed in await withdrawals.approvals(
         connection, row.digest, policy=policy.digest, now=unix_ms()
-    )
+    ):
+        opened = open_approval(policy, row.digest, signed)
+        if isinstance(opened, Refusal):
+            log.critical("a stored approval is forged", reason=opened.message)
+        else:
+            kept.append(signed)
+    return kept
+
+
+async def _job(policy: Policy, unit_limit: int, connection: Connection, row: Row) -> wire.Job:
+    approvals = await _approvals(connection, policy, row)
     transfer = wire.Transfer(
         intent=statement(row.signed),
         approvals=[statement(item) for item in approvals],
@@ -114,11 +133,11 @@ async def _job(connection: Connection, policy: Policy, row: Row, unit_limit: int
     return wire.Job(transfer=transfer)
 
 
-async def _take(connection: Connection, policy: Policy, row: Row, result: wire.Result) -> None:
+async def _take(policy: Policy, result: wire.Result, connection: Connection, row: Row) -> None:
     outcome = result.WhichOneof("outcome")
     if outcome == "refusal":
         refusal = _refusal(result.refusal)
-        log.info("signer refused", withdrawal=row.digest, code=refusal.code, words=refusal.message)
+        log.info("signer refused", code=refusal.code, words=refusal.message)
         await refuse(connection, row, "signer", refusal)
         return
     await take_signature(connection, policy, row, result.signed)
@@ -145,7 +164,8 @@ async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) ->
     await balances.put_back(connection, row.wallet, row.set_aside)
     if row.state == State.SIGNING:
         await balances.release(connection, row.wallet, row.reserved)
-        await nonces.give_back(connection, row.digest)
+        spent = row.nonce_value if refusal.code is Code.NONCE_USED else None
+        await nonces.give_back(connection, row.digest, spent)
 
 
 def _event(state: State, code: Code) -> tuple[Event | None, Waiting]:

@@ -32,7 +32,7 @@ async def take_signature(
         name = _checked(wallet, row, transaction, nonce)
     except SignerMismatchError as error:
         # No answer to what was asked: nothing is broadcast, nothing freed, and it is asked again.
-        log.critical("signer built something else", withdrawal=row.digest, words=str(error))
+        log.critical("signer built something else", words=str(error))
         await withdrawals.postpone(connection, row, Waiting.SIGNER, WAIT_SECONDS)
         return
     if nonce != (row.nonce_index, row.nonce_value):

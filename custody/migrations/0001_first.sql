@@ -6,7 +6,7 @@ CREATE TABLE signer (
   policy_digest text NOT NULL,
   book_version integer NOT NULL,
   book_digest text NOT NULL,
-  seen timestamptz NOT NULL
+  seen timestamptz NOT NULL CHECK (isfinite(seen))
 );
 
 CREATE TABLE book_version (
@@ -51,17 +51,17 @@ CREATE TABLE withdrawal (
   address text NOT NULL,
   memo text NOT NULL,
   amount bigint NOT NULL CHECK (amount > 0),
-  expires bigint NOT NULL,
+  expires bigint NOT NULL CHECK (expires BETWEEN 0 AND 253402300799999), -- the year 9999
   state text NOT NULL CHECK (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING',
     'CONFIRMING', 'COMPLETED', 'ENDING', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')),
   ending text NOT NULL DEFAULT '' CHECK (ending IN ('', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED')),
   waiting_for text NOT NULL DEFAULT '',
-  retry_at timestamptz NOT NULL DEFAULT now(),
+  retry_at timestamptz NOT NULL DEFAULT now() CHECK (isfinite(retry_at)),
   reserved bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
   set_aside bigint NOT NULL DEFAULT 0 CHECK (set_aside >= 0 AND (set_aside = 0 OR state = 'QUEUED')),
-  nonce_index integer,
-  nonce_value bytea,
-  unit_price bigint NOT NULL DEFAULT 0,
+  nonce_index integer CHECK (nonce_index >= 0),
+  nonce_value bytea CHECK (octet_length(nonce_value) = 32),
+  unit_price bigint NOT NULL DEFAULT 0 CHECK (unit_price >= 0),
   transaction bytea,
   transaction_id text UNIQUE,
   fee bigint,
@@ -69,8 +69,8 @@ CREATE TABLE withdrawal (
   refusal_code text NOT NULL DEFAULT '',
   refusal_rule text NOT NULL DEFAULT '',
   refusal_message text NOT NULL DEFAULT '',
-  create_time timestamptz NOT NULL DEFAULT now(),
-  update_time timestamptz NOT NULL DEFAULT now(),
+  create_time timestamptz NOT NULL DEFAULT now() CHECK (isfinite(create_time)),
+  update_time timestamptz NOT NULL DEFAULT now() CHECK (isfinite(update_time)),
   UNIQUE (requester, request_id),
   CHECK ((ending <> '') = (state = 'ENDING')),
   CHECK ((transaction IS NULL) = (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'ENDING', 'BLOCKED', 'REJECTED',
@@ -91,14 +91,15 @@ CREATE TABLE approval (
   expires bigint NOT NULL,
   statement bytea NOT NULL,
   signature bytea NOT NULL,
-  PRIMARY KEY (withdrawal, digest)
+  PRIMARY KEY (withdrawal, approver, decision)
 );
 
 -- A pool of durable nonces: each stands in at most one transaction under way.
 CREATE TABLE nonce (
   wallet text NOT NULL,
-  index integer NOT NULL,
-  value bytea,
+  index integer NOT NULL CHECK (index >= 0),
+  value bytea CHECK (octet_length(value) = 32),
+  spent bytea CHECK (octet_length(spent) = 32),
   holder text UNIQUE REFERENCES withdrawal,
   opening_id text,
   opening_transaction bytea,

@@ -90,6 +90,7 @@ async def take(
     query = (
         "UPDATE nonce SET holder = %(holder)s WHERE (wallet, index) = (SELECT wallet, index"
         " FROM nonce WHERE wallet = %(wallet)s AND holder IS NULL AND value IS NOT NULL"
+        " AND (value IS DISTINCT FROM spent OR index = %(index)s AND value = %(value)s)"
         " AND (index = %(index)s AND value = %(value)s OR NOT EXISTS (SELECT 1 FROM nonce"
         " WHERE wallet = %(wallet)s AND index = %(index)s"
         " AND (value IS NULL OR value = %(value)s)))"
@@ -100,7 +101,14 @@ async def take(
     return (row[0], row[1]) if row else None
 
 
-async def give_back(connection: Connection, holder: str) -> None:
-    """Free the account that `holder` has; its value must be read again."""
-    query = "UPDATE nonce SET holder = NULL, value = NULL WHERE holder = %s"
-    await connection.execute(query, (holder,))
+async def give_back(connection: Connection, holder: str, spent: bytes | None = None) -> None:
+    """Free the account that `holder` has; its value must be read again.
+
+    `spent`: the signer said that this value stands in another message. It may do so for ever, so
+    the account is not taken again until it has another value.
+    """
+    query = (
+        "UPDATE nonce SET holder = NULL, value = NULL, spent = coalesce(%s, spent)"
+        " WHERE holder = %s"
+    )
+    await connection.execute(query, (spent, holder))

@@ -125,19 +125,29 @@ async def pending_page(connection: Connection, after_sequence: int, size: int) -
     return await _rows(connection, where, (State.PENDING_APPROVAL, after_sequence, size))
 
 
-async def due(connection: Connection, state: State, size: int, *, lock: bool = False) -> list[Row]:
+async def lock(connection: Connection, row: Row) -> Row | None:
+    """Return the row as it is now, locked until the transaction ends.
+
+    None when it has left its state, or when somebody else has it.
+    """
+    where = "WHERE digest = %s AND state = %s FOR UPDATE SKIP LOCKED"
+    rows = await _rows(connection, where, (row.digest, row.state))
+    return rows[0] if rows else None
+
+
+async def due(connection: Connection, state: State, size: int) -> list[Row]:
     """Return up to `size` withdrawals in `state` that may be tried now, longest untried first.
 
     So those that wait again and again do not keep the others from their turn.
     """
     where = "WHERE state = %s AND retry_at <= now() ORDER BY retry_at, sequence LIMIT %s"
-    where += " FOR UPDATE SKIP LOCKED" * lock
     return await _rows(connection, where, (state, size))
 
 
 async def overdue(connection: Connection, now: int, size: int) -> list[Row]:
     """Return withdrawals that expired before they were signed. `now` in Unix ms."""
-    where = "WHERE state = ANY(%s) AND expires <= %s ORDER BY sequence LIMIT %s FOR UPDATE"
+    where = "WHERE state = ANY(%s) AND expires <= %s AND retry_at <= now()"
+    where += " ORDER BY sequence LIMIT %s"
     states = [State.PENDING_APPROVAL, State.QUEUED]
     return await _rows(connection, where, (states, now, size))
 
@@ -198,10 +208,16 @@ async def postpone(connection: Connection, row: Row, waiting: Waiting, seconds: 
 async def insert_approval(
     connection: Connection, digest: str, signed: Signed, approval: Approval
 ) -> None:
-    """Keep a decision; the same bytes again change nothing."""
+    """Keep a decision in place of an earlier one of the same person to the same effect.
+
+    So a person has one approval and one rejection at most, and cannot fill the signer's frame.
+    """
     query = (
         "INSERT INTO approval (withdrawal, digest, approver, decision, policy, expires, statement,"
-        " signature) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+        " signature) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (withdrawal, approver, decision) DO UPDATE SET digest = excluded.digest,"
+        " policy = excluded.policy, expires = excluded.expires, statement = excluded.statement,"
+        " signature = excluded.signature"
     )
     await connection.execute(
         query,

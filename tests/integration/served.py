@@ -69,17 +69,24 @@ async def served(parts: Parts, folder: Path) -> AsyncIterator[Served]:
 
 
 def _recorded(name: str, ran: list[str]) -> Any:
+    original = getattr(CustodyServicer, name)
+
     async def method(self: CustodyServicer, request: Any, context: Any) -> Any:
         ran.append(name)
-        return await getattr(CustodyServicer, name)(self, request, context)
+        return await original(self, request, context)
 
-    return method
+    async def stream(self: CustodyServicer, request: Any, context: Any) -> AsyncIterator[Any]:
+        ran.append(name)
+        async for response in original(self, request, context):
+            yield response
+
+    return stream if name == "WatchWithdrawals" else method
 
 
 async def refused(call: Any) -> tuple[grpc.StatusCode, Refusal]:
     """Return the status and the refusal that a call ends with."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
+        await (call if isinstance(call, grpc.aio.UnaryUnaryCall) else call.read())
     refusal = refusal_of(caught.value)
     assert refusal, caught.value
     return caught.value.code(), refusal

@@ -139,7 +139,8 @@ async def test_a_requester_sees_and_cancels_only_its_own(house: House, api: Serv
         assert len((await exchange.ListWithdrawals(wire.ListWithdrawalsRequest())).withdrawals) == 1
         request = wire.CancelWithdrawalRequest(name=name, cancel=cancel)
         cancelled = (await exchange.CancelWithdrawal(request)).withdrawal
-        assert cancelled.state == wire.WITHDRAWAL_STATE_CANCELLED
+        assert cancelled.state == wire.WITHDRAWAL_STATE_ENDING
+        assert cancelled.ending == wire.WITHDRAWAL_STATE_CANCELLED
 
 
 async def test_an_officer_decides_only_for_itself(house: House, api: Served) -> None:

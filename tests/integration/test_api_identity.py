@@ -57,7 +57,7 @@ async def test_no_handler_runs_for_a_role_that_is_not_named(api: Served, role: R
 
 async def answered(call: Any) -> tuple[grpc.StatusCode, Code | None]:
     try:
-        await call
+        await (call if isinstance(call, grpc.aio.UnaryUnaryCall) else call.read())
     except grpc.aio.AioRpcError:
         status, refusal = await refused(call)
         return status, refusal.code

@@ -131,7 +131,9 @@ async def test_of_two_rival_versions_at_the_same_time_one_is_kept(
 async def test_a_removal_acts_on_what_is_in_the_queue(house: House) -> None:
     await house.ready()
     queued, signing = await house.create(), await house.create()
-    await house.sql("UPDATE withdrawal SET retry_at = 'infinity' WHERE digest = %s", queued.digest)
+    await house.sql(
+        "UPDATE withdrawal SET retry_at = '9999-01-01' WHERE digest = %s", queued.digest
+    )
     await claim(house.parts)
     second = after(FIRST, add=RIVAL.add, remove=FIRST.add)
     assert state(await house.book(second)) == "pending"

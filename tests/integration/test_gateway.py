@@ -100,7 +100,8 @@ async def test_a_relay_that_lies_is_no_signer(
     monkeypatch.setattr(gateways, "ANSWER_SECONDS", 0.3)
     async with link.worker() as gateway, link.hand_made_relay(answer):
         assert words in await first_answer(gateway)
-        assert words in await first_answer(gateway)
+        again = await first_answer(gateway)
+        assert words in again or again == "the relay disconnected"
 
 
 def of(frame: Frame, whole: wire.Reply) -> gateway_pb2.ConnectRequest:

@@ -79,7 +79,7 @@ async def test_a_large_one_waits_for_two_groups(house: House) -> None:
 async def test_what_expires_before_it_is_signed_is_never_signed(house: House) -> None:
     await house.ready()
     pending, queued = await house.create(amount=LARGE), await house.create()
-    await house.sql("UPDATE withdrawal SET retry_at = 'infinity'")
+    await house.sql("UPDATE withdrawal SET retry_at = '9999-01-01'")
     signing = await house.create()
     await claim(house.parts)
     assert (await house.row(signing)).state == "SIGNING"
