@@ -5,7 +5,7 @@ A method returns its response or a Refusal; `answering` turns refusals and fault
 
 import functools
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -23,13 +23,16 @@ from custody.paging import open_numbered_page, open_page, token_after
 from custody.store import audit, balances, signers, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
+from custody.watching import WatchRefusedError, watch
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
 from policies.codes import Code, Refusal
 from policies.policy import Policy
-from policies.statements import Destination, Signed
+from policies.statements import Signed
 
 NEWEST = 2**63 - 1
+BATCH_MAX = 1_000
+DATABASE_AWAY = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not answer")
 _NAME = re.compile(r"withdrawals/([0-9a-f]{64})")
 log = structlog.get_logger()
 
@@ -50,7 +53,7 @@ def answering(method: Method) -> Callable[..., Awaitable[Any]]:
             answer = await method(self, request, identity)
         except (OperationalError, PoolTimeout) as error:
             log.warning("database not reached", reason=str(error))
-            answer = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not answer")
+            answer = DATABASE_AWAY
         except Exception:
             log.exception("fault", method=method.__name__, caller=identity.uri)
             answer = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
@@ -80,6 +83,28 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         return wire.CreateWithdrawalResponse(withdrawal=await self._shown(made))
 
     @answering
+    async def BatchCreateWithdrawals(  # noqa: N802
+        self, request: wire.BatchCreateWithdrawalsRequest, who: Identity
+    ) -> wire.BatchCreateWithdrawalsResponse | Refusal:
+        """Queue many withdrawals, each answered on its own."""
+        if not 0 < len(request.requests) <= BATCH_MAX:
+            words = f"a batch has 1 to {BATCH_MAX} requests"
+            return Refusal(Code.ARGUMENT_INVALID, words, field="requests")
+        signed = [_signed(item.intent) for item in request.requests]
+        made = await create.create_withdrawals(self._parts, who.name, signed)
+        rows = [item for item in made if isinstance(item, Row)]
+        async with self._parts.database.transaction() as connection:
+            shown = iter(await _shown(connection, rows))
+        return wire.BatchCreateWithdrawalsResponse(
+            results=[
+                wire.CreateWithdrawalResult(refusal=views.refusal("custody", item))
+                if isinstance(item, Refusal)
+                else wire.CreateWithdrawalResult(withdrawal=next(shown))
+                for item in made
+            ]
+        )
+
+    @answering
     async def GetWithdrawal(  # noqa: N802
         self, request: wire.GetWithdrawalRequest, who: Identity
     ) -> wire.GetWithdrawalResponse | Refusal:
@@ -105,9 +130,26 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         requester = who.name if who.role is Role.REQUESTER else ""
         async with self._parts.database.transaction() as connection:
             rows = await withdrawals.page(connection, requester, before, size)
-        shown = [await self._shown(row) for row in rows]
+            shown = await _shown(connection, rows)
         token = token_after(len(rows), size, rows[-1].sequence if rows else 0)
         return wire.ListWithdrawalsResponse(withdrawals=shown, next_page_token=token)
+
+    async def WatchWithdrawals(  # noqa: N802
+        self, request: wire.WatchWithdrawalsRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[wire.WatchWithdrawalsResponse]:
+        """Send every change of state after the cursor, then each as it happens."""
+        who = caller(context)
+        if who is None:
+            raise AssertionError("the role was checked before")
+        requester = who.name if who.role is Role.REQUESTER else ""
+        try:
+            async for response in watch(self._parts, requester, request, _shown):
+                yield response
+        except WatchRefusedError as error:
+            await abort(context, error.refusal)
+        except (OperationalError, PoolTimeout) as error:
+            log.warning("database not reached", reason=str(error))
+            await abort(context, DATABASE_AWAY)
 
     @answering
     async def CancelWithdrawal(  # noqa: N802
@@ -148,7 +190,7 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         size, after = page
         async with self._parts.database.transaction() as connection:
             rows = await withdrawals.pending_page(connection, after, size)
-        shown = [await self._shown(row) for row in rows]
+            shown = await _shown(connection, rows)
         token = token_after(len(rows), size, rows[-1].sequence if rows else 0)
         return wire.ListPendingApprovalsResponse(withdrawals=shown, next_page_token=token)
 
@@ -246,20 +288,24 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
 
     async def _shown(self, row: Row) -> wire.Withdrawal:
         async with self._parts.database.transaction() as connection:
-            approvals = await withdrawals.approvals(connection, row.digest)
-            missing = await _missing(connection, row)
-        return views.withdrawal(row, approvals, missing)
+            (shown,) = await _shown(connection, [row])
+        return shown
 
 
-async def _missing(connection: Connection, row: Row) -> list[str]:
+async def _shown(connection: Connection, rows: Sequence[Row]) -> list[wire.Withdrawal]:
+    """Return withdrawals as the API shows them, with one question each for all of them."""
     policy = await checks.policy_in_force(connection)
-    if row.state != "PENDING_APPROVAL" or isinstance(policy, Refusal):
-        return []
-    now = unix_ms()
-    valid = await withdrawals.approvals(connection, row.digest, policy=policy.digest, now=now)
-    destination = Destination(row.address, row.memo)
-    listed = await signers.in_address_book(connection, row.network, destination)
-    return views.seats_still_missing(policy, row, valid, listed=listed, now=now)
+    decisions = await withdrawals.decisions(connection, [row.digest for row in rows])
+    places = [(row.network, row.address, row.memo) for row in rows]
+    listed = await signers.listed(connection, places)
+    now, shown = unix_ms(), []
+    for row, place in zip(rows, places, strict=True):
+        decided, missing = decisions[row.digest], list[str]()
+        if row.state == "PENDING_APPROVAL" and isinstance(policy, Policy):
+            valid = [s for s, under, until in decided if under == policy.digest and until > now]
+            missing = views.seats_still_missing(policy, row, valid, listed=place in listed, now=now)
+        shown.append(views.withdrawal(row, [signed for signed, _, _ in decided], missing))
+    return shown
 
 
 def _signed(item: wire.SignedStatement) -> Signed:

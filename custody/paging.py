@@ -28,6 +28,11 @@ def open_numbered_page(size: int, token: str, first: int) -> tuple[int, int] | R
     return page[0], int(page[1])
 
 
+def token_of(position: int) -> str:
+    """Return the token of what comes after `position`."""
+    return _token(str(position))
+
+
 def token_after(items: int, size: int, position: object) -> str:
     """Return the token of the page after one with `items` of `size`, "" when it was the last."""
     return _token(str(position)) if items == size else ""

@@ -31,16 +31,16 @@ def withdrawal(row: Row, approvals: Sequence[Signed], missing: Sequence[str]) ->
         state=f"WITHDRAWAL_STATE_{row.state}",
         ending=f"WITHDRAWAL_STATE_{row.ending}" if row.ending else None,
         waiting_for=waiting_for,
-        earliest_time=_timestamp(_earliest(row)) if waiting_for else None,
-        create_time=_timestamp(row.create_time),
-        update_time=_timestamp(row.update_time),
-        expire_time=_timestamp(datetime.fromtimestamp(row.expires / 1000, UTC)),
+        earliest_time=timestamp(_earliest(row)) if waiting_for else None,
+        create_time=timestamp(row.create_time),
+        update_time=timestamp(row.update_time),
+        expire_time=timestamp(datetime.fromtimestamp(row.expires / 1000, UTC)),
         transaction_id=row.transaction_id or "",
         fee="" if row.fee is None else str(row.fee),
         intent=_signed(row.signed),
         approvals=[_signed(item) for item in approvals],
         approvals_missing=missing,
-        refusal=_refusal(row),
+        refusal=_past_refusal(row),
     )
 
 
@@ -85,23 +85,31 @@ def _earliest(row: Row) -> datetime:
     return max(row.retry_at, row.update_time) if row.waiting_for else row.update_time
 
 
-def _refusal(row: Row) -> wire.Refusal | None:
+def refusal(by: str, said: Refusal) -> wire.Refusal:
+    """Return a refusal as a value of the API, with what to do next."""
+    return wire.Refusal(
+        by=by,
+        code=said.code,
+        rule=said.rule,
+        message=said.message,
+        next=NEXT[said.code],
+        field=said.field,
+    )
+
+
+def _past_refusal(row: Row) -> wire.Refusal | None:
     if not row.refusal_code:
         return None
-    return wire.Refusal(
-        by=row.refused_by,
-        code=row.refusal_code,
-        rule=row.refusal_rule,
-        message=row.refusal_message,
-        next=NEXT[Code(row.refusal_code)],
-    )
+    code = Code(row.refusal_code)
+    return refusal(row.refused_by, Refusal(code, row.refusal_message, row.refusal_rule))
 
 
 def _signed(signed: Signed) -> wire.SignedStatement:
     return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
 
 
-def _timestamp(time: datetime) -> Timestamp:
+def timestamp(time: datetime) -> Timestamp:
+    """Return a time as the wire has it."""
     stamp = Timestamp()
     stamp.FromDatetime(time)
     return stamp

@@ -1,5 +1,7 @@
 """CreateWithdrawal: the same bytes give the same withdrawal; what is refused is not written."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from custody.chains.errors import NodeError
@@ -14,6 +16,8 @@ from policies.codes import Code, Refusal
 from policies.evaluate import Allowed
 from policies.fields import AMOUNT_MAX
 from policies.statements import Intent, Signed, digest
+
+AT_ONCE = 6
 
 
 async def create_withdrawal(parts: Parts, requester: str, signed: Signed) -> Row | Refusal:
@@ -37,6 +41,19 @@ async def create_withdrawal(parts: Parts, requester: str, signed: Signed) -> Row
         return problem
     async with parts.database.transaction() as connection:
         return await _insert(connection, signed, intent, state)
+
+
+async def create_withdrawals(
+    parts: Parts, requester: str, signed: Sequence[Signed]
+) -> list[Row | Refusal]:
+    """Return what came of each, in order; a fault of one is a fault of all, to be asked again."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def create(item: Signed) -> Row | Refusal:
+        async with turns:
+            return await create_withdrawal(parts, requester, item)
+
+    return list(await asyncio.gather(*(create(item) for item in signed)))
 
 
 def _first_state(verdict: Allowed | Refusal) -> State | Refusal:

@@ -6,6 +6,7 @@ once passed never gets an event before it: a cursor loses nothing and repeats no
 """
 
 from datetime import UTC, datetime
+from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -65,19 +66,38 @@ async def head(connection: Connection) -> tuple[int, str]:
 
 
 async def page(
-    connection: Connection, after: int, size: int, *, kind: Kind | None = None, actor: str = ""
+    connection: Connection, after: int, size: int, *, upto: int | None = None
 ) -> list[AuditEvent]:
-    """Return up to `size` sealed events after position `after`, in order; of one kind when asked.
+    """Return up to `size` sealed events after position `after`, in order."""
+    return await _events(connection, "TRUE", after, size, upto, {})
 
-    `actor`: only those about withdrawals of this requester, "" for all.
-    """
-    query = (
-        "SELECT position, previous, event.time, kind, event, actor, subject, details FROM event"
-        " WHERE position > %(after)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)"
-        " AND (%(actor)s = '' OR EXISTS (SELECT 1 FROM withdrawal WHERE requester = %(actor)s"
-        " AND subject = 'withdrawals/' || digest)) ORDER BY position LIMIT %(size)s"
+
+async def steps(
+    connection: Connection, after: int, size: int, *, upto: int, requester: str = ""
+) -> list[AuditEvent]:
+    """Return the withdrawals' changes of state among them; of one requester, "" for all."""
+    where: LiteralString = (
+        "kind = 'WITHDRAWAL' AND (%(requester)s = '' OR EXISTS (SELECT 1 FROM withdrawal"
+        " WHERE requester = %(requester)s AND subject = 'withdrawals/' || digest))"
     )
-    values = {"after": after, "kind": kind, "actor": actor, "size": size}
+    return await _events(connection, where, after, size, upto, {"requester": requester})
+
+
+async def _events(  # noqa: PLR0913, PLR0917
+    connection: Connection,
+    where: LiteralString,
+    after: int,
+    size: int,
+    upto: int | None,
+    values: dict[str, object],
+) -> list[AuditEvent]:
+    query: LiteralString = (
+        "SELECT position, previous, time, kind, event, actor, subject, details FROM event WHERE "
+        + where
+        + " AND position > %(after)s AND (%(upto)s::bigint IS NULL OR position <= %(upto)s)"
+        " ORDER BY position LIMIT %(size)s"
+    )
+    values = {**values, "after": after, "upto": upto, "size": size}
     rows = await (await connection.execute(query, values)).fetchall()
     return [_event(*row) for row in rows]
 

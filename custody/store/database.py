@@ -1,7 +1,8 @@
 """Connections, migrations and wake-ups on PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ CHANNEL = "kura"
 MIGRATION_LOCK = 0x6B757261
 POOL_MAX = 8
 WAIT_SECONDS = 10.0
+RECONNECT_SECONDS = 1.0
 _CHECK = "check that PostgreSQL runs, and `database` in the settings"
 
 
@@ -23,6 +25,8 @@ class Database:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
+        self._changed = asyncio.Event()
+        self._listener: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             dsn, min_size=1, max_size=POOL_MAX, timeout=WAIT_SECONDS, open=False
         )
@@ -37,6 +41,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._listener:
+            self._listener.cancel()
         await self._pool.close()
 
     @asynccontextmanager
@@ -45,11 +51,26 @@ class Database:
         async with self._pool.connection() as connection, connection.transaction():
             yield connection
 
+    def next_change(self) -> asyncio.Event:
+        """Return what is set at the next committed change. Ask before you read, then wait."""
+        if self._listener is None or self._listener.done():
+            self._listener = asyncio.create_task(self._listen())
+        return self._changed
+
+    async def _listen(self) -> None:
+        while True:
+            with suppress(psycopg.OperationalError):
+                async for _ in self.changes():
+                    self._changed.set()
+                    self._changed = asyncio.Event()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
     async def changes(self) -> AsyncIterator[None]:
-        """Yield at every committed change of a withdrawal."""
+        """Yield once when listening, then at every committed change."""
         connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True)
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}")
+            yield
             async for _ in connection.notifies():
                 yield
 

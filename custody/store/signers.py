@@ -110,6 +110,20 @@ async def in_address_book(connection: Connection, network: str, destination: Des
     return await (await connection.execute(query, values)).fetchone() is not None
 
 
+async def listed(
+    connection: Connection, places: Sequence[tuple[str, str, str]]
+) -> set[tuple[str, str, str]]:
+    """Return which of these (network, address, memo) stand in the version in force."""
+    query = (
+        "SELECT network, address, memo FROM book_entry JOIN"
+        " unnest(%s::text[], %s::text[], %s::text[]) AS asked (network, address, memo)"
+        " USING (network, address, memo)"
+    )
+    columns = [list(column) for column in zip(*places, strict=True)] or [[], [], []]
+    rows = await (await connection.execute(query, columns)).fetchall()
+    return {(row[0], row[1], row[2]) for row in rows}
+
+
 async def _book(
     connection: Connection, where: LiteralString, values: Sequence[Any]
 ) -> BookRow | None:

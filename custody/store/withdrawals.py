@@ -106,6 +106,12 @@ async def get(connection: Connection, digest: str, *, lock: bool = False) -> Row
     return rows[0] if rows else None
 
 
+async def named(connection: Connection, digests: Sequence[str]) -> dict[str, Row]:
+    """Return these withdrawals by digest."""
+    rows = await _rows(connection, "WHERE digest = ANY(%s)", (list(digests),))
+    return {row.digest: row for row in rows}
+
+
 async def find(connection: Connection, requester: str, request_id: str) -> Row | None:
     """Return the withdrawal of this request."""
     where = "WHERE requester = %s AND request_id = %s"
@@ -244,6 +250,21 @@ async def approvals(
     )
     cursor = await connection.execute(query, (digest, policy, policy, now))
     return [Signed(*row) for row in await cursor.fetchall()]
+
+
+async def decisions(
+    connection: Connection, digests: Sequence[str]
+) -> dict[str, list[tuple[Signed, str, int]]]:
+    """Return all decisions by withdrawal, oldest first: (signed, policy, expires in Unix ms)."""
+    query = (
+        "SELECT withdrawal, statement, signature, policy, expires FROM approval"
+        " WHERE withdrawal = ANY(%s) ORDER BY sequence"
+    )
+    rows = await (await connection.execute(query, (list(digests),))).fetchall()
+    found: dict[str, list[tuple[Signed, str, int]]] = {digest: [] for digest in digests}
+    for digest, statement, signature, policy, expires in rows:
+        found[digest].append((Signed(statement, signature), policy, expires))
+    return found
 
 
 async def _rows(connection: Connection, where: str, values: Sequence[Any]) -> list[Row]:
