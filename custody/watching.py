@@ -51,7 +51,7 @@ async def watch(
             position = events[-1].position
             continue
         position = max(position, head)
-        if not events and not await _set_within(change, quiet):
+        if not events and not (quiet and await _set_within(change, quiet)):
             yield wire.WatchWithdrawalsResponse(cursor=token_of(position))
         quiet = QUIET_SECONDS
 

@@ -28,6 +28,8 @@ from typing import Self
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
+from custody.store.programs import Programs
+
 _NOBODY = 65534
 AS_NOBODY = (
     "setpriv",
@@ -179,6 +181,13 @@ class EmbeddedPostgres:
         )
         if done.returncode != 0:
             raise PostgresError(f"{program} failed: {done.stderr or done.stdout}")
+
+
+def embedded_programs() -> Programs:
+    """Return the programs of the embedded server, to back it up and restore it."""
+    if os.geteuid() == 0:
+        return Programs(_binaries(), AS_NOBODY, _NOBODY)
+    return Programs(_binaries())
 
 
 def _binaries() -> Path:
