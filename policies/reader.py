@@ -60,7 +60,7 @@ class Table:
         """Return the parsed value of a required key."""
         self._read.add(key)
         if key not in self._table:
-            raise EntryError(self.path, f"{key} is missing")
+            raise EntryError(self.path, f"{key} is missing" + self._guess(key))
         return _parsed(parse, self._table[key], (*self.path, key))
 
     def values(self, key: str, parse: Callable[[object], T]) -> tuple[T, ...]:
@@ -92,6 +92,12 @@ class Table:
     def names(self) -> Iterator[str]:
         """Return the keys as they stand."""
         return iter(self._table)
+
+    def _guess(self, key: str) -> str:
+        from difflib import get_close_matches  # noqa: PLC0415 - for an error's words
+
+        near = get_close_matches(key, [name for name in self._table if name not in self._read])
+        return f" ({near[0]} is not known here: is that what it should be?)" if near else ""
 
     def done(self) -> None:
         """Refuse what was not read."""

@@ -14,7 +14,10 @@ def parse_units(text: object, asset: str, decimals: int) -> int:
     """Return base units, 0 to 2^63 - 1, of a text such as "1.5 SOL"; ValueError with the reason."""
     match = _UNITS.fullmatch(text) if isinstance(text, str) else None
     if match is None or match[3] != asset:
-        raise ValueError(f'must be an amount with its asset, for example "1.5 {asset}"')
+        # Loaded only for an error's words, so that a serving signer carries none of it.
+        from policies.unit_words import what_is_wrong  # noqa: PLC0415
+
+        raise ValueError(what_is_wrong(text, asset))
     whole, fraction = match[1], match[2] or ""
     if len(fraction) > decimals:
         raise ValueError(f"has more than the {decimals} decimals of {asset}")

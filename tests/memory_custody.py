@@ -5,6 +5,7 @@ It answers as custody does, `lie` changes what it shows, and `outages` are what 
 
 import asyncio
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +15,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.dev.pki import Authority
 from custody.errors import ReusedRefusal, abort
+from custody.identity import Identity, Role
 from custody.tls import TlsFiles
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
@@ -194,10 +197,12 @@ def serve(monkeypatch: pytest.MonkeyPatch, custody: MemoryCustody) -> MemoryCust
 
 
 def tls_files(folder: Path) -> TlsFiles:
-    """Return files that stand where certificates would."""
-    for name in ("ca.pem", "certificate.pem", "key.pem"):
-        (folder / name).touch()
-    return TlsFiles(folder / "ca.pem", folder / "certificate.pem", folder / "key.pem")
+    """Return a certificate's files, under the names that `config_file` writes."""
+    issued = Authority(folder).issue(Identity(Role.OFFICER, "somebody"))
+    named = TlsFiles(folder / "ca.pem", folder / "certificate.pem", folder / "key.pem")
+    shutil.copy(issued.certificate, named.certificate)
+    shutil.copy(issued.key, named.key)
+    return named
 
 
 def key_file(folder: Path, name: str) -> Path:

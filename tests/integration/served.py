@@ -123,4 +123,5 @@ def odd_certificate(authority: Path, folder: Path, *uris: str, signed: bool = Tr
             serialization.NoEncryption(),
         )
     )
+    files.key.chmod(0o600)
     return files

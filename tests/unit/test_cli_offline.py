@@ -89,7 +89,7 @@ def test_a_bad_policy_shows_line_entry_and_reason(run: Run, policy: Path) -> Non
     line = policy.read_text().split("\n").index('cap = "5 EUR"') + 1
     code, _, err = run("policy", "check", policy)
     assert code == 1
-    assert err.startswith(f"{policy}: line {line}: wallets.hot-sol.cap: must be")
+    assert err.startswith(f"{policy}: line {line}: wallets.hot-sol.cap: names EUR")
 
 
 def test_a_policy_is_explained_in_sentences(run: Run, policy: Path) -> None:

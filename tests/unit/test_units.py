@@ -96,3 +96,28 @@ def test_anything_else_is_refused(text: object, reason: str) -> None:
 def test_an_asset_without_decimals_takes_whole_units_only() -> None:
     with pytest.raises(ValueError, match="more than the 0 decimals"):
         parse_units("1.0 SOL", "SOL", 0)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("1.5", "names no asset"),
+        ("1.5 sol", "must spell the asset SOL"),
+        ("1.5 BTC", "names BTC"),
+        ("1,5 SOL", "a point before the decimals"),
+        ("1_000 SOL", "no other separators"),
+        ("-1 SOL", "without a sign"),
+        ("01 SOL", "must not begin with zeros"),
+        ("1.5SOL", "one blank"),
+        (" 1.5 SOL", "none around"),
+        ("1.5  SOL", "one blank"),
+        ("1e3 SOL", "plain decimal"),
+        (".5 SOL", "plain decimal"),
+        ("99999999999999999999999 SOL", "more digits"),
+        ("1 2 SOL", "one number"),
+        (1.5, "must be text"),
+    ],
+)
+def test_each_mistake_is_told_from_the_others(typed: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_units(typed, "SOL", 9)
