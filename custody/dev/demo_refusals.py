@@ -104,7 +104,8 @@ def _ended(stage: Stage, name: str) -> wire.Refusal:
     def look() -> wire.Refusal | None:
         with stage.system.client("auditor") as custody:
             withdrawal = custody.get_withdrawal(name)
-        blocked = withdrawal.state == wire.WITHDRAWAL_STATE_BLOCKED
+        # What was edited in the database stays ENDING: no signer certifies the end of forged bytes.
+        blocked = wire.WITHDRAWAL_STATE_BLOCKED in {withdrawal.state, withdrawal.ending}
         return withdrawal.refusal if blocked else None
 
     return stage.system.until("the signer's refusal", look)

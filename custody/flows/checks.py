@@ -6,6 +6,8 @@ They ask the same `policies` functions as the signer, over custody's copies of p
 from collections.abc import Sequence
 from functools import lru_cache
 
+import structlog
+
 from custody.store import signers
 from custody.store.database import Connection
 from policies.approvals import open_approval, open_approvals
@@ -15,6 +17,7 @@ from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.statements import Approval, Intent, Signed, StatementError, decode, digest
 
+log = structlog.get_logger()
 SIGNER_UNSEEN = Refusal(Code.SIGNER_UNSEEN, "no signer has said yet which policy is in force")
 
 
@@ -67,6 +70,18 @@ async def open_decision(
         words = f"{approval.approver} is not among the officers asked about this withdrawal"
         return Refusal(Code.APPROVAL_INVALID, words, field="approval.approver")
     return approval
+
+
+def genuine(policy: Policy, intent_digest: str, stored: Sequence[Signed]) -> list[Signed]:
+    """Return the decisions that somebody did make: what was slipped in must not end a withdrawal."""
+    kept = []
+    for signed in stored:
+        opened = open_approval(policy, intent_digest, signed)
+        if isinstance(opened, Refusal):
+            log.critical("a stored approval is forged", reason=opened.message)
+        else:
+            kept.append(signed)
+    return kept
 
 
 def open_statement(signed: Signed) -> Intent | Refusal:

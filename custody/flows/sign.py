@@ -19,7 +19,6 @@ from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
-from policies.approvals import open_approval
 from policies.codes import Code, Refusal
 from policies.policy import Policy
 from policies.statements import Signed
@@ -106,17 +105,9 @@ async def _reserve(connection: Connection, policy: Policy, row: Row, unit_price:
 
 
 async def _approvals(connection: Connection, policy: Policy, row: Row) -> list[Signed]:
-    """Return the decisions in force; a row that is nobody's decision must not end a withdrawal."""
-    kept = []
-    for signed in await withdrawals.approvals(
-        connection, row.digest, policy=policy.digest, now=unix_ms()
-    ):
-        opened = open_approval(policy, row.digest, signed)
-        if isinstance(opened, Refusal):
-            log.critical("a stored approval is forged", reason=opened.message)
-        else:
-            kept.append(signed)
-    return kept
+    now = unix_ms()
+    stored = await withdrawals.approvals(connection, row.digest, policy=policy.digest, now=now)
+    return checks.genuine(policy, row.digest, stored)
 
 
 async def _job(policy: Policy, unit_limit: int, connection: Connection, row: Row) -> wire.Job:

@@ -2,8 +2,8 @@
 
     python tests/attacks/unchecked_custody.py serve api --settings api.toml
 
-It takes any approval without looking at its signature, and calls everything approved that carries
-one. What then still refuses is the signer. No setting of the product can do this.
+It takes and passes on any approval without looking at its signature, and calls everything approved
+that carries one. What then still refuses is the signer. No setting of the product can do this.
 """
 
 import sys
@@ -14,6 +14,7 @@ from custody.main import main
 from custody.store.database import Connection
 from policies.codes import Refusal
 from policies.evaluate import Allowed
+from policies.policy import Policy
 from policies.statements import Approval, Intent, Signed, decode
 
 honest = checks.verdict
@@ -33,7 +34,12 @@ async def open_decision(
     return decode(Approval, signed.statement)
 
 
+def genuine(policy: Policy, intent_digest: str, stored: Sequence[Signed]) -> list[Signed]:
+    return list(stored)
+
+
 if __name__ == "__main__":
+    checks.genuine = genuine
     checks.verdict = verdict
     checks.open_decision = open_decision
     sys.exit(main())
