@@ -73,7 +73,7 @@ async def open_decision(
 
 
 def genuine(policy: Policy, intent_digest: str, stored: Sequence[Signed]) -> list[Signed]:
-    """Return the decisions that somebody did make: what was slipped in must not end a withdrawal."""
+    """Return what somebody did decide: what was slipped in must not end a withdrawal."""
     kept = []
     for signed in stored:
         opened = open_approval(policy, intent_digest, signed)
