@@ -1,10 +1,15 @@
 """SIGNED → BROADCASTING → CONFIRMING → COMPLETED or FAILED. The same bytes, as often as needed."""
 
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
 import structlog
 
-from custody.chains.errors import ChainError
+from custody.chains import solana_checks
+from custody.chains.errors import ChainError, RejectedError
 from custody.chains.solana import TransactionStatus
 from custody.domain.states import Event, State, Waiting
+from custody.flows import checks
 from custody.flows.parts import WorkerParts
 from custody.flows.rows import alone, isolated
 from custody.store import balances, nonces, withdrawals
@@ -15,6 +20,7 @@ from policies.codes import Code, Refusal
 BATCH = 32
 NODE_SECONDS = 1.0
 LOOK_SECONDS = 0.3
+LOST_AFTER = timedelta(minutes=1)
 ACTOR = "worker"
 log = structlog.get_logger()
 
@@ -80,6 +86,27 @@ async def _confirm(parts: WorkerParts, row: Row) -> bool:
     return True
 
 
+async def _free_lost_nonce(parts: WorkerParts, row: Row) -> None:
+    """Let others use the account when its value is final and not ours: a node once lied about it.
+
+    Ours has landed and the node forgot it, or it never will: funds and state stay as they are until
+    that is known. Only the account must not be held for ever.
+    """
+    if datetime.now(UTC) - row.create_time < LOST_AFTER or row.nonce_index is None:
+        return
+    async with parts.database.transaction() as connection:
+        policy = await checks.policy_in_force(connection)
+    if isinstance(policy, Refusal):
+        return
+    wallet = policy.wallets[row.wallet].address
+    account = solana_checks.nonce_address(wallet, row.nonce_index)
+    value = await parts.node.nonce_value(account, wallet, "finalized")
+    if value is not None and value != row.nonce_value:
+        log.error("nonce lost", account=account, next="look for the transaction on another node")
+        async with parts.database.transaction() as connection:
+            await nonces.give_back(connection, row.digest)
+
+
 async def _end(connection: Connection, row: Row, status: TransactionStatus, fee: int) -> None:
     # Moved first: whoever loses the race for the state books and frees nothing a second time.
     if status.err is None:
@@ -99,6 +126,9 @@ async def _wait_for_node(parts: WorkerParts, row: Row, error: ChainError) -> Non
     """Keep everything held: what is signed may land as long as its nonce has its value."""
     log.warning("node does not take it", state=row.state, reason=str(error))
     await _postpone(parts, row, Waiting.NODE, NODE_SECONDS)
+    if isinstance(error, RejectedError):
+        with suppress(ChainError):  # it is looked at again the next time
+            await _free_lost_nonce(parts, row)
 
 
 async def _postpone(parts: WorkerParts, row: Row, waiting: Waiting, seconds: float) -> None:

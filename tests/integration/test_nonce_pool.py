@@ -102,3 +102,19 @@ async def test_without_funds_nothing_is_opened_and_withdrawals_wait(house: House
     assert (await house.row(row)).state == "COMPLETED"
     assert await opened(house) == [0, 1, 2, 3]
     await books_are_the_chain(house)
+
+
+async def test_a_value_that_the_node_lied_about_does_not_hold_its_account(house: House) -> None:
+    await house.ready()
+    await house.sql("UPDATE nonce SET value = %s WHERE index = 0", b"\7" * 32)
+    lied = await house.create()
+    await house.step()
+    assert (await house.row(lied)).state in {"BROADCASTING", "CONFIRMING"}
+    await house.sql("UPDATE withdrawal SET create_time = now() - interval '2 minutes'")
+    rivals = [await house.create() for _ in range(4)]
+    await house.step()
+    assert {(await house.row(row)).state for row in rivals} == {"COMPLETED"}
+    stuck = await house.row(lied)
+    assert (await house.balance()).in_use == stuck.reserved > 0
+    house.lost = frozenset({lied.digest})
+    assert len(await house.sql("SELECT 1 FROM nonce WHERE holder IS NULL")) == 4
