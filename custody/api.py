@@ -18,6 +18,7 @@ from custody.errors import abort
 from custody.flows import checks, create, decide
 from custody.flows.book import create_book_version
 from custody.flows.parts import Parts, unix_ms
+from custody.flows.status import gather
 from custody.identity import Identity, Role, caller
 from custody.paging import open_numbered_page, open_page, token_after
 from custody.store import audit, balances, signers, withdrawals
@@ -281,6 +282,13 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         shown = [wire.AuditEvent(event=event.encode(), hash=event.hash) for event in events]
         token = token_after(len(events), size, events[-1].position if events else 0)
         return wire.ListAuditEventsResponse(events=shown, next_page_token=token)
+
+    @answering
+    async def GetStatus(  # noqa: N802
+        self, _request: wire.GetStatusRequest, _: Identity
+    ) -> wire.GetStatusResponse | Refusal:
+        """Show how custody is doing."""
+        return views.status(await gather(self._parts))
 
     async def _policy(self) -> Policy | Refusal:
         async with self._parts.database.transaction() as connection:

@@ -124,6 +124,11 @@ class CustodyCalls:
         response: wire.CreateBookVersionResponse = self._call("CreateBookVersion", request)
         return response
 
+    def get_status(self) -> wire.GetStatusResponse:
+        """Return how custody is doing; its `next_actions` are for people."""
+        response: wire.GetStatusResponse = self._call("GetStatus", wire.GetStatusRequest())
+        return response
+
     def list_audit_events(self, after: int = 0) -> Iterator[wire.AuditEvent]:
         """Yield the audit log's events after position `after`, in order."""
         request = partial(wire.ListAuditEventsRequest, after=after)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from custody.flows.status import Facts, next_actions
 from custody.store.balances import Balance
 from custody.store.withdrawals import Row
 from kura.custody.v1 import custody_pb2 as wire
@@ -83,6 +84,50 @@ def balance(item: Balance) -> wire.Balance:
 def _earliest(row: Row) -> datetime:
     """Return when it is tried again; for people, since when they may decide."""
     return max(row.retry_at, row.update_time) if row.waiting_for else row.update_time
+
+
+def status(facts: Facts) -> wire.GetStatusResponse:
+    """Return how custody is doing, with what to do next."""
+    versions = {facts.policy.digest: str(facts.policy.version)} if facts.policy else {}
+    return wire.GetStatusResponse(
+        queue=[
+            wire.QueueStatus(
+                state=f"WITHDRAWAL_STATE_{item.state}",
+                waiting_for=item.waiting_for,
+                count=item.count,
+                oldest_create_time=timestamp(item.oldest),
+            )
+            for item in facts.queues
+        ],
+        signers=[
+            wire.SignerStatus(
+                audit_key=item.audit_key,
+                seen_time=timestamp(item.seen),
+                policy_version=versions.get(item.policy_digest, ""),
+                policy_digest=item.policy_digest,
+                book_version=str(item.book_version),
+            )
+            for item in facts.signers
+        ],
+        wallets=[
+            wire.WalletStatus(
+                balance=balance(Balance(item.wallet, item.asset, item.total, item.in_use)),
+                nonces=item.nonces,
+                nonces_free=item.nonces_free,
+            )
+            for item in facts.pools
+        ],
+        nodes=[
+            wire.NodeStatus(
+                network=item.network,
+                block_time=timestamp(item.block_time) if item.block_time else None,
+                problem=item.problem,
+            )
+            for item in facts.nodes
+        ],
+        next_actions=next_actions(facts),
+        now=timestamp(facts.now),
+    )
 
 
 def refusal(by: str, said: Refusal) -> wire.Refusal:

@@ -8,7 +8,9 @@ bytes any number of times pays once. Source of names and formats: Solana RPC HTT
 
 import base64
 import json
+import struct
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Self, get_args
 
 import httpx
@@ -25,6 +27,10 @@ from custody.chains.solana_accounts import (
     read_nonce,
 )
 
+_CLOCK = "SysvarC1ock11111111111111111111111111111111"
+# slot, epoch start, epoch, leader schedule epoch, Unix seconds (solana-clock).
+_CLOCK_LAYOUT = struct.Struct("<QqQQq")
+_SECONDS_MAX = 2**33
 Commitment = Literal["processed", "confirmed", "finalized"]
 
 _PREFLIGHT_FAILED, _SIGNATURE_FAILED, _INVALID_PARAMS = -32002, -32003, -32602
@@ -86,6 +92,16 @@ class SolanaNode:
         options = {"commitment": commitment, "encoding": "base64"}
         value = await self._value("getAccountInfo", [address, options])
         return None if value is None else read_account(value)
+
+    async def block_time(self) -> datetime:
+        """When the newest finalized block was made, by the chain's own clock (sysvar Clock)."""
+        clock = await self.account(_CLOCK, "finalized")
+        if clock is None or len(clock.data) != _CLOCK_LAYOUT.size:
+            raise NodeError("the node does not show the chain's clock")
+        *_, seconds = _CLOCK_LAYOUT.unpack(clock.data)
+        if not 0 < seconds < _SECONDS_MAX:
+            raise NodeError("the chain's clock shows no time")
+        return datetime.fromtimestamp(seconds, UTC)
 
     async def nonce_value(
         self, address: str, wallet: str, commitment: Commitment = "confirmed"

@@ -1,0 +1,78 @@
+"""`custody status`: how custody is doing, and what to do next."""
+
+from datetime import UTC, datetime, timedelta
+
+from cyclopts import App
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from custody.cli.output import amount_words, print_line, print_record, print_table
+from custody.cli.session import check_policy, connect, settings
+from custody.client import CustodyRefused, State
+from kura.custody.v1 import custody_pb2 as wire
+
+app = App(name="status")
+
+
+@app.default
+def status() -> int:
+    """Show what waits and for what, the signers, wallets and nodes, and what to do next.
+
+    The exit code is 0 when nothing is to be done, else 1. For example: custody status
+    """
+    config = settings()
+    with connect(config) as custody:
+        shown = custody.get_status()
+        try:
+            policy = check_policy(custody.get_policy(), config)
+        except CustodyRefused:  # no signer yet: amounts stay base units
+            policy = None
+    now = shown.now.ToDatetime(UTC)
+    print_table(
+        ("STATE", "WAITS FOR", "HOW MANY", "OLDEST"),
+        [
+            (_state(row.state), row.waiting_for, str(row.count), _ago(now, row.oldest_create_time))
+            for row in shown.queue
+        ],
+    )
+    for signer in shown.signers:
+        print_record(
+            (
+                ("signer", signer.audit_key),
+                ("last contact", _ago(now, signer.seen_time)),
+                ("policy", f"version {signer.policy_version}, {signer.policy_digest}"),
+                ("address book", f"version {signer.book_version}"),
+            )
+        )
+    for wallet in shown.wallets:
+        books = wallet.balance
+        amounts = [
+            amount_words(policy, amount, books.asset) if policy else f"{amount} base units"
+            for amount in (books.total, books.available)
+        ]
+        print_record(
+            (
+                ("wallet", books.wallet.removeprefix("wallets/")),
+                ("holds", f"{amounts[0]}, of which {amounts[1]} is free"),
+                ("nonces", f"{wallet.nonces_free} of {wallet.nonces} free"),
+            )
+        )
+    for node in shown.nodes:
+        newest = node.problem or _ago(now, node.block_time)
+        print_record((("node", node.network), ("newest block", newest)))
+    for action in shown.next_actions:
+        print_record((("next", action),))
+    if not shown.next_actions:
+        print_line("nothing to do")
+    return 1 if shown.next_actions else 0
+
+
+def _state(number: int) -> str:
+    try:
+        return State(wire.WithdrawalState.Name(number).removeprefix("WITHDRAWAL_STATE_"))
+    except ValueError:
+        return f"state {number}"
+
+
+def _ago(now: datetime, time: Timestamp) -> str:
+    age = max(now - time.ToDatetime(UTC), timedelta())
+    return f"{timedelta(seconds=int(age.total_seconds()))} ago"

@@ -1,0 +1,131 @@
+"""How custody is doing and what to do about it: facts gathered once, for every view of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from custody.chains.errors import ChainError
+from custody.domain.states import Waiting
+from custody.flows.parts import Parts, unix_ms
+from custody.store import status
+from custody.store.status import Pool, Queue, SignerSeen
+from policies.policy import Policy
+from policies.policy_file import parse_policy
+from policies.units import format_units
+
+SILENT_AFTER = timedelta(seconds=30)
+LAGS_AFTER = timedelta(seconds=60)
+SOON = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The chain as our node sees it. `block_time` is None, and `problem` says why, when it fails.
+
+    `problem` is "" when nothing is wrong.
+    """
+
+    network: str
+    block_time: datetime | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that the status is made of, as of `now`."""
+
+    now: datetime
+    queues: Sequence[Queue]
+    signers: Sequence[SignerSeen]
+    policy: Policy | None
+    pools: Sequence[Pool]
+    nodes: Sequence[Node]
+
+
+async def gather(parts: Parts) -> Facts:
+    """Ask database and node; the node's failure is a fact like others."""
+    async with parts.database.transaction() as connection:
+        queues = await status.queues(connection)
+        signers = await status.signers(connection)
+        pools = await status.pools(connection)
+    policy = parse_policy(signers[0].policy) if signers and signers[0].policy else None
+    now = datetime.fromtimestamp(unix_ms() / 1000, UTC)
+    networks = sorted({asset.network for asset in policy.assets.values()}) if policy else []
+    nodes = [await _node(parts, network) for network in networks]
+    return Facts(now, queues, signers, policy, pools, nodes)
+
+
+def next_actions(facts: Facts) -> list[str]:
+    """Return what to do in words, most urgent first; nothing when nothing is to be done."""
+    return [*_signers(facts), *_nodes(facts), *_wallets(facts), *_people(facts), *_stuck(facts)]
+
+
+async def _node(parts: Parts, network: str) -> Node:
+    try:
+        return Node(network, await parts.node.block_time(), "")
+    except ChainError as error:
+        return Node(network, None, str(error))
+
+
+def _signers(facts: Facts) -> Iterator[str]:
+    if not facts.signers:
+        yield "no signer has ever answered: start relay and signer (custody serve relay)"
+    for signer in facts.signers[:1]:
+        silent = facts.now - signer.seen
+        if silent > SILENT_AFTER:
+            yield f"the signer is silent for {words(silent)}: look at the logs of relay and signer"
+    if len({signer.policy_digest for signer in facts.signers}) > 1:
+        yield "signers differ in their policy: install the same one in each, or retire the old one"
+
+
+def _nodes(facts: Facts) -> Iterator[str]:
+    for node in facts.nodes:
+        if node.block_time is None:
+            yield f"the node of {node.network} does not answer: {node.problem}"
+        elif facts.now - node.block_time > LAGS_AFTER:
+            lag = words(facts.now - node.block_time)
+            yield f"the node of {node.network} is {lag} behind: check it, or take another"
+
+
+def _wallets(facts: Facts) -> Iterator[str]:
+    for pool in facts.pools:
+        if pool.missing:
+            short = max(pool.missing - (pool.total - pool.in_use), 0)
+            more = f"needs about {_amount(facts, pool, short)} more and the fees"
+            yield f"{pool.wallet} {more}: {_refill(facts, pool)}"
+        if not pool.nonces_free:
+            yield f"{pool.wallet} has no free nonce: it waits for the {pool.nonces} under way"
+
+
+def _people(facts: Facts) -> Iterator[str]:
+    for queue in facts.queues:
+        if queue.waiting_for != "APPROVALS":
+            continue
+        left = datetime.fromtimestamp(queue.first_expiry / 1000, UTC) - facts.now
+        urgent = f", the first expires in {words(left)}" if left < SOON else ""
+        yield f"{queue.count} wait for officers{urgent}: custody approval list shows them"
+
+
+def _stuck(facts: Facts) -> Iterator[str]:
+    for queue in facts.queues:
+        if queue.waiting_for == Waiting.NODE:
+            yield f"{queue.count} signed ones are not taken by the node: look at the worker's log"
+
+
+def _amount(facts: Facts, pool: Pool, amount: int) -> str:
+    asset = facts.policy.assets.get(pool.asset) if facts.policy else None
+    return format_units(amount, pool.asset, asset.decimals) if asset else f"{amount} base units"
+
+
+def _refill(facts: Facts, pool: Pool) -> str:
+    wallet = facts.policy.wallets.get(pool.wallet) if facts.policy else None
+    return f"refill {wallet.address}" if wallet else "refill it"
+
+
+def words(time: timedelta) -> str:
+    """Return "40 s", "12 min" or "3 h" for a length of time."""
+    seconds = max(int(time.total_seconds()), 0)
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
