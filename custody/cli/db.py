@@ -82,7 +82,12 @@ def restore(
     directory, into = directory.resolve(), into.absolute()
     with _in_words():
         restored = restoring.restore(
-            directory, into, moment, wal or directory / backup.WAL, _programs(binaries), print_note
+            directory,
+            into,
+            to_time=moment,
+            wal=wal or directory / backup.WAL,
+            programs=_programs(binaries),
+            say=print_note,
         )
     last = restored.last.isoformat() if restored.last else "none since the base backup"
     print_line(str(into))

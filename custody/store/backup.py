@@ -16,12 +16,21 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from custody.store.programs import BackupError, Programs, Say
+from custody.store import manifest
+from custody.store.programs import BackupError, Programs, Say, sync
 
 BASE = "base-"
 WAL = "wal"
 SERVER = "server"
 _TIME = "%Y%m%dT%H%M%S.%fZ"
+_OPTIONS = (
+    "--format=plain",
+    "--wal-method=stream",
+    "--checkpoint=fast",
+    "--manifest-checksums=SHA256",
+    "--no-password",
+    "--progress",
+)
 _CHECK = "check that PostgreSQL runs, and `database` in the settings"
 _FACTS = (
     "SELECT system_identifier::text || ' ' || timeline_id, current_setting('archive_mode'),"
@@ -62,16 +71,13 @@ def make(dsn: str, directory: Path, programs: Programs, say: Say) -> Backup:
     _prepare(directory, server, programs)
     staging = directory / f"incomplete-{os.getpid()}"
     try:
-        programs_run = ("--format=plain", "--wal-method=stream", "--checkpoint=fast")
-        checks = ("--manifest-checksums=SHA256", "--no-password", "--progress")
-        target = (f"--pgdata={staging}", f"--dbname={conninfo}")
         # As who asks, not as the server's user: it goes over a connection.
         as_we_are = Programs(programs.folder)
         as_we_are.run(
             "pg_basebackup",
-            *programs_run,
-            *checks,
-            *target,
+            f"--pgdata={staging}",
+            f"--dbname={conninfo}",
+            *_OPTIONS,
             what="pg_basebackup",
             say=say,
             more=secret,
@@ -79,23 +85,14 @@ def make(dsn: str, directory: Path, programs: Programs, say: Say) -> Backup:
         with _connected(dsn) as connection:
             end = _now(connection)
         say("checking the backup")
-        verify(as_we_are, staging)
+        manifest.verify(staging, as_we_are)
         folder = directory / f"{BASE}{end.strftime(_TIME)}"
         staging.rename(folder)
-        _sync(directory)
+        sync(directory)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return Backup(folder, server.archive_mode != "off", server.failed)
-
-
-def verify(programs: Programs, base: Path) -> None:
-    """Compare every file with the manifest and read the WAL; BackupError when anything differs."""
-    try:
-        programs.run("pg_verifybackup", "--exit-on-error", str(base), what="the check")
-    except BackupError as error:
-        words = "the backup is damaged, do not use it: restore from an earlier one"
-        raise BackupError(f"{words}. {error}") from error
 
 
 def bases(directory: Path) -> list[tuple[datetime, Path]]:
@@ -111,7 +108,7 @@ def bases(directory: Path) -> list[tuple[datetime, Path]]:
 
 
 def _split(dsn: str) -> tuple[str, dict[str, str]]:
-    """Return the DSN without its password, and the environment that holds it: `ps` shows neither."""
+    """Return the DSN without its password, and the environment with it: `ps` does not show it."""
     try:
         parts = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # whose words may quote the password
@@ -177,11 +174,3 @@ def _prepare(directory: Path, server: _Server, programs: Programs) -> None:
         )
     if not note.exists():
         note.write_text(f"{server.identity}\n")
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

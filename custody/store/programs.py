@@ -12,11 +12,15 @@ from typing import TypeAlias
 
 Say: TypeAlias = Callable[[str], None]
 LAST_LINES = 5
-NEEDED = ("postgres", "pg_basebackup", "pg_verifybackup", "pg_waldump")
+NEEDED = ("postgres", "pg_basebackup", "pg_waldump")
 
 
 class BackupError(Exception):
     """A backup or a restore was not done; the message says why and what to do."""
+
+
+class ProgramFailedError(BackupError):
+    """A program ended by itself and said no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,15 @@ class Programs:
                 lines.append(line)
                 if say:
                     say(line)
+        if process.returncode < 0:
+            raise BackupError(
+                f"{program} was ended by signal {-process.returncode}: try again; if it is so each"
+                " time, PostgreSQL's programs are broken: install them anew or name others with"
+                " --binaries"
+            )
         if process.returncode != 0:
             words = "; ".join(deque(lines, LAST_LINES)) or f"exit code {process.returncode}"
-            raise BackupError(f"{what} failed: {words}")
+            raise ProgramFailedError(f"{what} failed: {words}")
         return "\n".join(lines)
 
     @contextmanager
@@ -108,3 +118,12 @@ def find_programs(folder: Path | None) -> Programs:
             " --binaries, on Debian /usr/lib/postgresql/18/bin"
         )
     return Programs(folder.resolve())
+
+
+def sync(directory: Path) -> None:
+    """Bring a directory's names to the disk."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
