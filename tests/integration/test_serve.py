@@ -98,7 +98,7 @@ def test_certificates_that_are_none_are_told(layout: Layout, run: Run) -> None:
     (layout.folder / "pki" / "server-api.pem").write_text("not a certificate\n")
     code, _, err = run("serve", "api", settings=layout.settings("api"))
     assert code == 1
-    assert "is tls.key the key of tls.certificate?" in err
+    assert "must be PEM files" in err
 
 
 def test_a_database_that_is_not_there_is_told_without_its_password(
