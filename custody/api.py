@@ -14,6 +14,7 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from custody import views
+from custody.call_log import CallLog
 from custody.errors import abort
 from custody.flows import checks, create, decide
 from custody.flows.book import create_book_version
@@ -50,6 +51,7 @@ def answering(method: Method) -> Callable[..., Awaitable[Any]]:
         identity = caller(context)
         if identity is None:
             raise AssertionError("the role was checked before")
+        await self.calls.signed_in(identity)
         try:
             answer = await method(self, request, identity)
         except (OperationalError, PoolTimeout) as error:
@@ -60,6 +62,8 @@ def answering(method: Method) -> Callable[..., Awaitable[Any]]:
             answer = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
         if isinstance(answer, Refusal):
             log.info("refused", method=method.__name__, caller=identity.uri, code=answer.code)
+            if answer is not DATABASE_AWAY:
+                await self.calls.refused(identity, method.__name__, answer.code, answer.rule)
             await abort(context, answer)
         return answer
 
@@ -70,7 +74,7 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
     """Serves kura.custody.v1.Custody. Roles are checked before any method runs."""
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self._parts, self.calls = parts, CallLog(parts.database)
 
     @answering
     async def CreateWithdrawal(  # noqa: N802 - gRPC's name
@@ -143,10 +147,13 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         if who is None:
             raise AssertionError("the role was checked before")
         requester = who.name if who.role is Role.REQUESTER else ""
+        await self.calls.signed_in(who)
         try:
             async for response in watch(self._parts, requester, request, _shown):
                 yield response
         except WatchRefusedError as error:
+            refusal = error.refusal
+            await self.calls.refused(who, "WatchWithdrawals", refusal.code, refusal.rule)
             await abort(context, error.refusal)
         except (OperationalError, PoolTimeout) as error:
             log.warning("database not reached", reason=str(error))

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from custody.domain.audit import Kind
 from custody.flows import checks
 from custody.flows.parts import Parts, unix_ms
-from custody.store import signers
-from custody.store.database import Connection, notify
+from custody.store import audit, signers
+from custody.store.database import Connection
 from custody.store.signers import BookRow, SignerRow
 from kura.signer.v1 import signer_pb2 as wire
 from policies.changes import open_book
 from policies.codes import Code, Refusal
 from policies.policy_file import parse_policy
-from policies.statements import Book, Signed, StatementError, decode, digest
+from policies.statements import Book, Change, Signed, StatementError, decode, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,12 @@ async def _add(
     book = open_book(policy, row.statement, changes, in_force=in_force, now=unix_ms())
     if isinstance(book, Refusal):
         return replace(book, field=f"book.{book.field}") if book.field else book
-    await signers.add_book(connection, row)
-    await notify(connection)
+    if await signers.add_book(connection, row):
+        people = ",".join(decode(Change, item.statement).person for item in changes)
+        subject = f"book/{row.version}"
+        await audit.record(
+            connection, Kind.ORDER, "BOOK", actor=people, subject=subject, digest=row.digest
+        )
     kept = await signers.get_book(connection, row.version)
     return _became(kept or row, row)
 

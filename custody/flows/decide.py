@@ -1,9 +1,10 @@
 """What people decide about a withdrawal: an officer's decision, a requester's cancel."""
 
+from custody.domain.audit import Kind
 from custody.domain.states import Event, State
 from custody.flows import checks, end
 from custody.flows.parts import Parts, unix_ms
-from custody.store import withdrawals
+from custody.store import audit, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from policies.codes import Code, Refusal
@@ -43,6 +44,10 @@ async def cancel_withdrawal(
         refusal = await _refuse_cancel(connection, row, signed)
         if refusal:
             return refusal
+        subject, name = f"withdrawals/{row.digest}", digest(signed.statement)
+        await audit.record(
+            connection, Kind.ORDER, "CANCEL", actor=requester, subject=subject, digest=name
+        )
         await end.begin(connection, row, Event.CANCEL, requester)
         return await _again(connection, row)
 
@@ -59,6 +64,8 @@ async def _keep(connection: Connection, row: Row, officer: str, signed: Signed) 
         return Refusal(Code.APPROVAL_INVALID, words, field="approval.approver")
     name = digest(signed.statement)
     await withdrawals.insert_approval(connection, name, signed, opened)
+    subject, event = f"withdrawals/{row.digest}", opened.decision.upper()
+    await audit.record(connection, Kind.ORDER, event, actor=officer, subject=subject, digest=name)
     return None
 
 

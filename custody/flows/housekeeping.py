@@ -3,6 +3,7 @@
 import structlog
 
 from custody.chains.errors import NodeError
+from custody.domain.audit import Kind
 from custody.domain.states import Event
 from custody.flows import checks, end
 from custody.flows.parts import WorkerParts, unix_ms
@@ -37,8 +38,27 @@ async def read_status(parts: WorkerParts) -> bool:
         book_digest=status.book_digest,
     )
     async with parts.database.transaction() as connection:
+        before = await signers.latest(connection)
         await signers.save(connection, row)
+        if before is None or before.policy_digest != row.policy_digest:
+            await _changed(connection, row, "POLICY", "policy", row.policy_digest)
+        if before is None or before.book_digest != row.book_digest:
+            await _changed(connection, row, "BOOK", f"book/{row.book_version}", row.book_digest)
     return False
+
+
+async def _changed(
+    connection: Connection, signer: SignerRow, event: str, subject: str, name: str
+) -> None:
+    await audit.record(
+        connection,
+        Kind.CONFIGURATION,
+        event,
+        actor="signer",
+        subject=subject,
+        digest=name,
+        signer=signer.audit_key,
+    )
 
 
 async def apply_book(parts: WorkerParts) -> bool:

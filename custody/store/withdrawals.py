@@ -177,7 +177,8 @@ async def move(
     )
     if cursor.rowcount != 1:
         raise StaleStateError(f"withdrawal {row.digest} is not {row.state} any more")
-    await _record(connection, row.digest, event, state, actor)
+    code = str(changes.get("refusal_code", ""))
+    await _record(connection, row.digest, event, state, actor, code)
     return state
 
 
@@ -273,10 +274,10 @@ async def _rows(connection: Connection, where: str, values: Sequence[Any]) -> li
         return await cursor.fetchall()
 
 
-async def _record(
-    connection: Connection, digest: str, event: str, state: State, actor: str
+async def _record(  # noqa: PLR0913, PLR0917
+    connection: Connection, digest: str, event: str, state: State, actor: str, code: str = ""
 ) -> None:
-    subject = f"withdrawals/{digest}"
-    await audit.record(
-        connection, Kind.WITHDRAWAL, event, actor=actor, subject=subject, state=state
-    )
+    subject, details = f"withdrawals/{digest}", {"state": str(state)}
+    if code:
+        details["code"] = code
+    await audit.record(connection, Kind.WITHDRAWAL, event, actor=actor, subject=subject, **details)
