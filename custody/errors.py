@@ -42,6 +42,7 @@ _STATUS: dict[Code, grpc.StatusCode] = {
         grpc.StatusCode.UNAVAILABLE,
     ),
     Code.REQUEST_ID_REUSED: grpc.StatusCode.ALREADY_EXISTS,
+    Code.RATE_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Code.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Code.FAULT: grpc.StatusCode.INTERNAL,
 }

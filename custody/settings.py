@@ -4,16 +4,18 @@ An error names the file's line, the entry and the reason (policies.reader.FileEr
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
 from custody.flows.parts import Fee
+from custody.limits import LINK, Limits
 from custody.tls import TlsFiles
 from policies.reader import Table, read_toml
 
 T = TypeVar("T")
 COMPUTE_UNITS_MAX = 1_400_000
+LIMIT_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class ApiSettings:
     database: str
     node: str
     tls: TlsFiles
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def api_settings(root: Table, folder: Path) -> ApiSettings:
         database=root.value("database", _text),
         node=root.value("node", _text),
         tls=read_tls(root, folder),
+        limits=_limits(root, Limits()),
     )
 
 
@@ -65,6 +69,7 @@ def worker_settings(root: Table, folder: Path) -> WorkerSettings:
         database=root.value("database", _text),
         node=root.value("node", _text),
         tls=read_tls(root, folder),
+        limits=_limits(root, LINK),
         fee=Fee(
             unit_limit=fee.value("unit_limit", _number(1, COMPUTE_UNITS_MAX)),
             unit_price=fee.value("unit_price", _number(0, 2**63 - 1)),
@@ -89,6 +94,18 @@ def read_tls(root: Table, folder: Path) -> TlsFiles:
     files = [folder / table.value(key, _text) for key in ("ca", "certificate", "key")]
     table.done()
     return TlsFiles(*files)
+
+
+def _limits(root: Table, default: Limits) -> Limits:
+    """Read the table `limits`, which may be absent, as may each of its entries."""
+    if "limits" not in root.names():
+        return default
+    table, known = root.table("limits"), {field.name for field in fields(Limits)}
+    chosen = {
+        name: table.value(name, _number(1, LIMIT_MAX)) for name in table.names() if name in known
+    }
+    table.done()
+    return replace(default, **chosen)
 
 
 def _text(value: object) -> str:

@@ -60,7 +60,7 @@ def relay(settings: Settings) -> None:
 
 async def _api(settings: ApiSettings) -> None:
     database, node = Database(settings.database), SolanaNode(settings.node)
-    server, _ = await build_server(settings.listen, settings.tls, [CUSTODY])
+    server, _ = await build_server(settings.listen, settings.tls, [CUSTODY], limits=settings.limits)
     servicer = CustodyServicer(Parts(database=database, node=node))
     custody_pb2_grpc.add_CustodyServicer_to_server(servicer, server)
     await database.open()
@@ -71,7 +71,7 @@ async def _api(settings: ApiSettings) -> None:
 
 async def _worker(settings: WorkerSettings) -> None:
     database, node, gateway = Database(settings.database), SolanaNode(settings.node), Gateway()
-    server, _ = await build_server(settings.listen, settings.tls)
+    server, _ = await build_server(settings.listen, settings.tls, limits=settings.limits)
     gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
     parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
     await database.open()

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class CustodyStub:
-    """What an exchange's backend, its officers and its auditors ask of custody.
+    """What an exchange's backend, its officers and its auditors ask of custody. Any call may answer RESOURCE_EXHAUSTED
+    (RATE_EXCEEDED), to be asked again a little later.
     """
 
     def __init__(self, channel):
@@ -113,7 +114,8 @@ class CustodyStub:
 
 
 class CustodyServicer:
-    """What an exchange's backend, its officers and its auditors ask of custody.
+    """What an exchange's backend, its officers and its auditors ask of custody. Any call may answer RESOURCE_EXHAUSTED
+    (RATE_EXCEEDED), to be asked again a little later.
     """
 
     def CreateWithdrawal(self, request, context):
@@ -332,7 +334,8 @@ def add_CustodyServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Custody:
-    """What an exchange's backend, its officers and its auditors ask of custody.
+    """What an exchange's backend, its officers and its auditors ask of custody. Any call may answer RESOURCE_EXHAUSTED
+    (RATE_EXCEEDED), to be asked again a little later.
     """
 
     @staticmethod

@@ -1,0 +1,196 @@
+"""Clients that mean harm: the api's memory stays bounded, and lawful ones are served meanwhile."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from custody.dev.pki import Authority
+from custody.errors import refusal_of
+from custody.identity import Identity, Role
+from policies.codes import Code
+from tests.hostile_clients import CUSTODY, FLOOD_SECONDS, Mute
+from tests.hostile_server import LARGE, LIMITS
+
+ROOT = Path(__file__).parents[2]
+MIB = 1024 * 1024
+
+
+@dataclass
+class Api:
+    """The attacked process."""
+
+    target: str
+    authority: Authority
+    folder: Path
+    pid: int
+
+    def kib(self, what: str) -> int:
+        """Return VmRSS (memory now) or VmHWM (the most ever) in KiB."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(what))
+
+    def files(self) -> int:
+        """Return how many files and sockets are open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    @asynccontextmanager
+    async def channel(self, name: str) -> AsyncIterator[grpc.aio.Channel]:
+        tls = self.authority.issue(Identity(Role.REQUESTER, name))
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.secure_channel(
+            self.target, tls.channel_credentials(), options
+        ) as channel:
+            yield channel
+
+    @contextmanager
+    def attack(self, name: str) -> Iterator[subprocess.Popen[str]]:
+        """An attacker in a process of its own."""
+        self.authority.issue(Identity(Role.REQUESTER, name))
+        command = ["tests.hostile_clients", name, self.target, str(self.folder)]
+        with process(*command) as attacker:
+            yield attacker
+
+
+@contextmanager
+def process(*command: str) -> Iterator[subprocess.Popen[str]]:
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"}
+    with subprocess.Popen(
+        [sys.executable, "-m", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+@pytest.fixture
+def api(tmp_path: Path, database: str) -> Iterator[Api]:
+    authority = Authority(tmp_path / "pki")
+    with process("tests.hostile_server", str(tmp_path / "pki"), database) as server:
+        assert server.stdout
+        port = int(server.stdout.readline())
+        yield Api(f"localhost:{port}", authority, tmp_path / "pki", server.pid)
+
+
+async def said(channel: grpc.aio.Channel, method: str = "ListBalances") -> Code | str:
+    """Return what came of a call, "OK" for an answer; of a stream, what came first."""
+    kind = channel.unary_stream if method.startswith("Watch") else channel.unary_unary
+    call = kind(CUSTODY + method)(b"", timeout=2)
+    try:
+        await (call.read() if method.startswith("Watch") else call)
+    except grpc.aio.AioRpcError as error:
+        refusal = refusal_of(error)
+        return refusal.code if refusal else str(error.code().name)
+    finally:
+        call.cancel()
+    return "OK"
+
+
+async def until(answer: Code | str, api: Api, name: str, method: str) -> float:
+    """Return the seconds until a call of `name` is answered so, at most 10."""
+    begun = time.monotonic()
+    async with asyncio.timeout(10), api.channel(name) as channel:
+        while await said(channel, method) != answer:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+    return time.monotonic() - begun
+
+
+async def serve_lawful(api: Api, slowest: list[float]) -> None:
+    """Ask for ever, over one connection and ever new ones: each call must be answered."""
+    async with api.channel("lawful") as old:
+        while True:
+            async with api.channel("lawful") as new:
+                for channel in (old, old, old, new):
+                    begun = time.monotonic()
+                    assert await said(channel) == "OK"
+                    slowest.append(time.monotonic() - begun)
+            await asyncio.sleep(0.02)
+
+
+async def line(attacker: subprocess.Popen[str]) -> str:
+    assert attacker.stdout
+    return await asyncio.to_thread(attacker.stdout.readline)
+
+
+async def full_then_free(api: Api, name: str, attacker: subprocess.Popen[str]) -> float:
+    """Return the seconds until what an attacker holds was taken from it; it never lets go."""
+    assert await line(attacker) == "held\n"
+    if name == "stopped":
+        attacker.send_signal(signal.SIGSTOP)
+    method = (TAKEN | WATCHED)[name]
+    await until(Code.RATE_EXCEEDED, api, name, method)
+    return await until("OK", api, name, method)
+
+
+TAKEN = {"mute": "ListWallets", "unsent": "ListWallets", "stubborn": "ListWallets"}
+WATCHED = {"stopped": "WatchWithdrawals", "unread": "WatchWithdrawals"}
+SILENT = {"mute", "unsent", "stopped"}  # sooner than by the age of their connections
+SILENT_SECONDS = 3
+
+
+async def test_callers_who_take_all_they_can(api: Api) -> None:
+    async with api.channel("lawful") as channel:
+        assert await said(channel, "ListWallets") == "OK"
+    before, slowest = api.kib("VmRSS"), list[float]()
+    lawful = asyncio.create_task(serve_lawful(api, slowest))
+    with ExitStack() as stack:
+        names = (*TAKEN, *WATCHED, "oversize", "flood")
+        attackers = {name: stack.enter_context(api.attack(name)) for name in names}
+        frees = [full_then_free(api, name, attackers[name]) for name in TAKEN | WATCHED]
+        freed = await asyncio.gather(*frees)
+        flooded = await line(attackers["flood"])
+    assert not lawful.done(), lawful
+    lawful.cancel()
+
+    # Python's message, its bytes and gRPC's copy of them, of each call that an identity may hold.
+    held = 2 * LIMITS.calls_at_once + len(WATCHED) * LIMITS.streams_at_once
+    bound = 3 * held * len(LARGE) // 1024 + 64 * 1024
+    grown = api.kib("VmHWM") - before
+    lawfully = f"{len(slowest)} lawful calls, the slowest {max(slowest):.2f} s"
+    sys.stdout.write(f"{grown} KiB more, bound {bound}; {lawfully}; freed after {freed}\n")
+    assert grown < bound
+    for name, seconds in zip(TAKEN | WATCHED, freed, strict=True):
+        assert seconds < (SILENT_SECONDS if name in SILENT else 2 * LIMITS.connection_seconds), name
+    answers = json.loads(flooded)
+    assert answers["OK"] <= LIMITS.calls_burst + LIMITS.calls_per_second * (FLOOD_SECONDS + 1)
+    assert answers.keys() == {"OK", "RESOURCE_EXHAUSTED"}
+
+
+@pytest.mark.parametrize("kind", ["without a handshake", "without a call"])
+async def test_more_connections_than_there_are_places(api: Api, kind: str) -> None:
+    host, port = api.target.split(":")
+    tls = api.authority.issue(Identity(Role.REQUESTER, "idle"))
+    async with api.channel("lawful") as old:
+        assert await said(old) == "OK"
+        before, files = api.kib("VmRSS"), api.files()
+        with ExitStack() as stack:
+            for _ in range(5 * LIMITS.connections):
+                if kind == "without a call":
+                    with suppress(OSError):
+                        stack.enter_context(closing(Mute(api.target, tls)))
+                else:
+                    stack.enter_context(socket.create_connection((host, int(port))))
+            assert await said(old) == "OK"
+            most, waited = api.files() - files, await until("OK", api, "newcomer", "ListBalances")
+            grown = api.kib("VmHWM") - before
+    sys.stdout.write(f"{most} held, {grown} KiB more, a newcomer waited {waited:.2f} s\n")
+    assert waited < LIMITS.connection_seconds - 1
+    assert LIMITS.connections - 20 < most < LIMITS.connections + 5
+    assert grown < LIMITS.connections * 256
