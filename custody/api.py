@@ -13,7 +13,7 @@ import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
-from custody import views
+from custody import filters, tracing, views
 from custody.call_log import CallLog
 from custody.errors import abort
 from custody.flows import checks, create, decide
@@ -21,7 +21,14 @@ from custody.flows.book import create_book_version
 from custody.flows.parts import Parts, unix_ms
 from custody.flows.status import gather
 from custody.identity import Identity, Role, caller
-from custody.paging import open_numbered_page, open_page, token_after
+from custody.metrics import CALLS
+from custody.paging import (
+    filtered_position,
+    open_filtered_page,
+    open_numbered_page,
+    open_page,
+    token_after,
+)
 from custody.store import audit, balances, signers, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
@@ -35,6 +42,7 @@ from policies.statements import Signed
 NEWEST = 2**63 - 1
 BATCH_MAX = 1_000
 DATABASE_AWAY = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not answer")
+FAULT = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
 _NAME = re.compile(r"withdrawals/([0-9a-f]{64})")
 log = structlog.get_logger()
 
@@ -52,14 +60,17 @@ def answering(method: Method) -> Callable[..., Awaitable[Any]]:
         if identity is None:
             raise AssertionError("the role was checked before")
         await self.calls.signed_in(identity)
+        parent = dict(context.invocation_metadata() or ()).get("traceparent", "")
         try:
-            answer = await method(self, request, identity)
+            with tracing.span(method.__name__, str(parent)):
+                answer = await method(self, request, identity)
         except (OperationalError, PoolTimeout) as error:
             log.warning("database not reached", reason=str(error))
             answer = DATABASE_AWAY
         except Exception:
             log.exception("fault", method=method.__name__, caller=identity.uri)
-            answer = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
+            answer = FAULT
+        CALLS.labels(method.__name__, answer.code if isinstance(answer, Refusal) else "OK").inc()
         if isinstance(answer, Refusal):
             log.info("refused", method=method.__name__, caller=identity.uri, code=answer.code)
             if answer is not DATABASE_AWAY:
@@ -128,15 +139,19 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         self, request: wire.ListWithdrawalsRequest, who: Identity
     ) -> wire.ListWithdrawalsResponse | Refusal:
         """Show withdrawals, newest first."""
-        page = open_numbered_page(request.page_size, request.page_token, NEWEST)
+        chosen = filters.chosen(request, who.name if who.role is Role.REQUESTER else "")
+        if isinstance(chosen, Refusal):
+            return chosen
+        page = open_filtered_page(request.page_size, request.page_token, NEWEST, chosen.tag)
         if isinstance(page, Refusal):
             return page
         size, before = page
-        requester = who.name if who.role is Role.REQUESTER else ""
         async with self._parts.database.transaction() as connection:
-            rows = await withdrawals.page(connection, requester, before, size)
+            states, equal = chosen.states, chosen.equal
+            rows = await withdrawals.page(connection, before, size, states, **equal)
             shown = await _shown(connection, rows)
-        token = token_after(len(rows), size, rows[-1].sequence if rows else 0)
+        position = filtered_position(rows[-1].sequence if rows else 0, chosen.tag)
+        token = token_after(len(rows), size, position)
         return wire.ListWithdrawalsResponse(withdrawals=shown, next_page_token=token)
 
     async def WatchWithdrawals(  # noqa: N802
@@ -158,6 +173,9 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         except (OperationalError, PoolTimeout) as error:
             log.warning("database not reached", reason=str(error))
             await abort(context, DATABASE_AWAY)
+        except Exception:
+            log.exception("fault", method="WatchWithdrawals", caller=who.uri)
+            await abort(context, FAULT)
 
     @answering
     async def CancelWithdrawal(  # noqa: N802
@@ -318,6 +336,7 @@ async def _shown(connection: Connection, rows: Sequence[Row]) -> list[wire.Withd
         decided, missing = decisions[row.digest], list[str]()
         if row.state == "PENDING_APPROVAL" and isinstance(policy, Policy):
             valid = [s for s, under, until in decided if under == policy.digest and until > now]
+            valid = checks.genuine(policy, row.digest, valid, now)
             missing = views.seats_still_missing(policy, row, valid, listed=place in listed, now=now)
         shown.append(views.withdrawal(row, [signed for signed, _, _ in decided], missing))
     return shown

@@ -3,40 +3,26 @@
 Invariant: an answer is a value, a refusal is CustodyRefused, anything else CustodyUnreachableError.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Collection, Generator, Iterator, Sequence
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import grpc
 
-from custody.errors import refusal_of
-from custody.retrying import retrying
-from custody.tls import CHANNEL_OPTIONS, TlsFiles
+from custody import answers, asks
+from custody.answers import CustodyRefused, CustodyUnreachableError
+from custody.asks import PAGES_MAX, Ask, Pages, Result
+from custody.domain.states import State
+from custody.retrying import Patience, retrying
+from custody.tls import TlsFiles
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
-from policies.advice import NEXT
-from policies.codes import Refusal
 from policies.statements import Signed
 
-PAGE_SIZE, PAGES_MAX = 200, 10_000
-
-
-class CustodyRefused(Exception):  # noqa: N818 - a no is an answer, not an error
-    """Custody said no. Match on `refusal.code`; policies.advice says what to do."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(f"{refusal.code}: {refusal.message}; next: {NEXT[refusal.code]}")
-        self.refusal = refusal
-
-
-class CustodyUnreachableError(Exception):
-    """No usable answer: not running, another CA, too slow, no end. `status` is gRPC's."""
-
-    def __init__(self, target: str, status: grpc.StatusCode, details: str | None) -> None:
-        self.status = status
-        super().__init__(f"custody at {target}: {status.name}: {details}")
+__all__ = ["CustodyCalls", "CustodyRefused", "CustodyUnreachableError"]
+T = TypeVar("T")
 
 
 class CustodyCalls:
@@ -45,7 +31,7 @@ class CustodyCalls:
     def __init__(self, target: str, tls: TlsFiles, patience: timedelta) -> None:
         self._target, self._patience = target, patience
         credentials = tls.channel_credentials()
-        self._channel = grpc.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
+        self._channel = grpc.secure_channel(target, credentials, options=answers.OPTIONS)
         self._stub: Any = custody_pb2_grpc.CustodyStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -65,98 +51,124 @@ class CustodyCalls:
 
     def submit(self, intent: Signed) -> wire.Withdrawal:
         """Hand over a signed intent, as often as it takes: the same bytes are one withdrawal."""
-        request = wire.CreateWithdrawalRequest(intent=_statement(intent))
-        response: wire.CreateWithdrawalResponse = self._call("CreateWithdrawal", request)
-        return response.withdrawal
+        return self._call(asks.submit(intent))
+
+    def submit_batch(self, intents: Sequence[Signed]) -> list[Result]:
+        """Hand over up to 1,000 signed intents; each is answered on its own, in order.
+
+        A Refusal is what CustodyRefused would carry. Safe to repeat whole.
+        """
+        return self._call(asks.submit_batch(intents))
 
     def get_withdrawal(self, name: str) -> wire.Withdrawal:
         """Return `withdrawals/{digest}`."""
-        request = wire.GetWithdrawalRequest(name=name)
-        response: wire.GetWithdrawalResponse = self._call("GetWithdrawal", request)
-        return response.withdrawal
+        return self._call(asks.get_withdrawal(name))
 
-    def list_withdrawals(self) -> Iterator[wire.Withdrawal]:
-        """Yield withdrawals, newest first; a requester sees its own."""
-        return self._pages("ListWithdrawals", wire.ListWithdrawalsRequest, "withdrawals")
+    def list_withdrawals(
+        self,
+        *,
+        states: Collection[State] = (),
+        wallet: str = "",
+        waiting_for: str = "",
+        request_id: str = "",
+        requester: str = "",
+    ) -> Iterator[wire.Withdrawal]:
+        """Yield withdrawals, newest first; a requester sees its own.
+
+        Every filter that is given must fit; `waiting_for` as in Withdrawal.waiting_for.
+        """
+        pages = asks.list_withdrawals(states, wallet, waiting_for, request_id, requester)
+        return self._pages(pages)
+
+    def watch_withdrawals(
+        self, cursor: str = "", *, skip_past: bool = False
+    ) -> Generator[wire.WatchWithdrawalsResponse, None, None]:
+        """Yield every change of state after `cursor`, once each, for ever; "" for all there were.
+
+        A broken stream is opened again by itself. Store the response's cursor with what you did
+        about it. One without an event came because nothing happened for 15 s: its cursor counts
+        too. `skip_past` without a cursor: only what happens from now on. CustodyUnreachableError
+        when nothing came for as long as the client's patience.
+        """
+        patience = Patience(self._patience.total_seconds())
+        while True:
+            request = asks.watch_withdrawals(cursor, skip_past=skip_past)
+            stream, end = self._stub.WatchWithdrawals(request), answers.ended(self._target)
+            try:
+                for response in stream:
+                    cursor = response.cursor
+                    yield response
+                    patience.begin()
+            except grpc.RpcError as error:
+                end = answers.failed(self._target, error)
+                if not answers.breaks(error):
+                    raise end from error
+            finally:
+                stream.cancel()
+            if (pause := patience.pause()) is None:
+                raise end
+            time.sleep(pause)
 
     def send_cancel(self, name: str, cancel: Signed) -> wire.Withdrawal:
         """Hand over a signed cancel of `withdrawals/{digest}`."""
-        request = wire.CancelWithdrawalRequest(name=name, cancel=_statement(cancel))
-        response: wire.CancelWithdrawalResponse = self._call("CancelWithdrawal", request)
-        return response.withdrawal
+        return self._call(asks.send_cancel(name, cancel))
 
     def send_approval(self, name: str, approval: Signed) -> wire.Withdrawal:
         """Hand over an officer's signed decision on `withdrawals/{digest}`."""
-        request = wire.CreateApprovalRequest(parent=name, approval=_statement(approval))
-        response: wire.CreateApprovalResponse = self._call("CreateApproval", request)
-        return response.withdrawal
+        return self._call(asks.send_approval(name, approval))
 
     def list_pending_approvals(self) -> Iterator[wire.Withdrawal]:
         """Yield withdrawals that wait for officers, oldest first."""
-        request = wire.ListPendingApprovalsRequest
-        return self._pages("ListPendingApprovals", request, "withdrawals")
+        return self._pages(asks.list_pending_approvals())
 
     def get_wallet(self, name: str) -> wire.Wallet:
         """Return `wallets/{wallet}`."""
-        request = wire.GetWalletRequest(name=name)
-        response: wire.GetWalletResponse = self._call("GetWallet", request)
-        return response.wallet
+        return self._call(asks.get_wallet(name))
 
     def list_wallets(self) -> Iterator[wire.Wallet]:
         """Yield the policy's wallets by name."""
-        return self._pages("ListWallets", wire.ListWalletsRequest, "wallets")
+        return self._pages(asks.list_wallets())
 
     def list_balances(self) -> Iterator[wire.Balance]:
         """Yield custody's books by wallet."""
-        return self._pages("ListBalances", wire.ListBalancesRequest, "balances")
+        return self._pages(asks.list_balances())
 
     def get_policy(self) -> wire.GetPolicyResponse:
         """Return what custody says is in force; compare the digest with one you trust."""
-        response: wire.GetPolicyResponse = self._call("GetPolicy", wire.GetPolicyRequest())
-        return response
+        return self._call(asks.get_policy())
 
     def create_book_version(
         self, book: bytes, changes: Sequence[Signed]
     ) -> wire.CreateBookVersionResponse:
         """Hand over an address-book version; its state is "applied" once the signer has it."""
-        signed = [_statement(change) for change in changes]
-        request = wire.CreateBookVersionRequest(book=book, changes=signed)
-        response: wire.CreateBookVersionResponse = self._call("CreateBookVersion", request)
-        return response
+        return self._call(asks.create_book_version(book, changes))
 
     def get_status(self) -> wire.GetStatusResponse:
         """Return how custody is doing; its `next_actions` are for people."""
-        response: wire.GetStatusResponse = self._call("GetStatus", wire.GetStatusRequest())
-        return response
+        return self._call(asks.get_status())
 
     def list_audit_events(self, after: int = 0) -> Iterator[wire.AuditEvent]:
         """Yield the audit log's events after position `after`, in order."""
-        request = partial(wire.ListAuditEventsRequest, after=after)
-        return self._pages("ListAuditEvents", request, "events")
+        return self._pages(asks.list_audit_events(after))
 
-    def _pages(self, method: str, request: Callable[..., Any], items: str) -> Iterator[Any]:
+    def _pages(self, pages: Pages[T]) -> Iterator[T]:
         token, seen = "", set[str]()
         while token not in seen and len(seen) < PAGES_MAX:
             seen.add(token)
-            response = self._call(method, request(page_size=PAGE_SIZE, page_token=token))
-            yield from getattr(response, items)
-            token = response.next_page_token
+            items, token = self._call(pages.page(token))
+            yield from items
             if not token:
                 return
-        words = f"{method} never ends: a page came again, or there are more than {PAGES_MAX}"
-        raise CustodyUnreachableError(self._target, grpc.StatusCode.INTERNAL, words)
+        raise answers.endless(self._target, pages.method, PAGES_MAX)
 
-    def _call(self, method: str, request: Any) -> Any:
-        call = getattr(self._stub, method)
+    def _call(self, ask: Ask[T]) -> T:
+        call = getattr(self._stub, ask.method)
         try:
-            return retrying(
-                lambda seconds: call(request, timeout=seconds), self._patience.total_seconds()
+            response = retrying(
+                lambda seconds: call(ask.request, timeout=seconds),
+                self._patience.total_seconds(),
+                ask.seconds,
             )
         except grpc.RpcError as error:
-            if refusal := refusal_of(error):
-                raise CustodyRefused(refusal) from error
-            raise CustodyUnreachableError(self._target, error.code(), error.details()) from error
-
-
-def _statement(signed: Signed) -> wire.SignedStatement:
-    return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+            raise answers.failed(self._target, error) from error
+        return answers.read(self._target, ask.answer, response)

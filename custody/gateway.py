@@ -16,6 +16,8 @@ from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 
 ANSWER_SECONDS = 10.0
+FRAMES_MAX = 32  # that wait for the relay; each of the worker's lines asks one at a time
+_Outgoing = asyncio.Queue[gateway_pb2.ConnectResponse | None]
 log = structlog.get_logger()
 
 
@@ -28,7 +30,7 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
 
     def __init__(self) -> None:
         self._ids = itertools.count(1)
-        self._outgoing: asyncio.Queue[gateway_pb2.ConnectResponse | None] | None = None
+        self._outgoing: _Outgoing | None = None
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
 
     async def Connect(  # noqa: N802 - gRPC's name
@@ -37,39 +39,44 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
         context: grpc.aio.ServicerContext,
     ) -> AsyncIterator[gateway_pb2.ConnectResponse]:
         """Serve one relay; a newer stream takes over from an older one."""
-        outgoing: asyncio.Queue[gateway_pb2.ConnectResponse | None] = asyncio.Queue()
-        self._outgoing = outgoing
-        log.info("relay connected", peer=context.peer())
+        outgoing = self._outgoing = _Outgoing(FRAMES_MAX)
+        peer = context.peer()  # asked for at the end, when the call is gone, it ends the process
+        log.info("relay connected", peer=peer)
         reader = asyncio.create_task(self._read(request_iterator, outgoing))
         try:
             while (message := await outgoing.get()) is not None:
                 yield message
         finally:
             reader.cancel()
-            if self._outgoing is outgoing:
-                self._outgoing = None
-                self._fail_all("the relay disconnected")
-            log.info("relay disconnected", peer=context.peer())
+            self._let_go(outgoing)
+            log.info("relay disconnected", peer=peer)
 
     def close(self) -> None:
         """End the relay's stream, so that the server can stop."""
         if self._outgoing:
-            self._outgoing.put_nowait(None)
+            self._let_go(self._outgoing)
 
-    async def ask(self, jobs: Sequence[wire.Job]) -> list[wire.Result]:
+    async def ask(self, jobs: Sequence[wire.Job], traces: Sequence[str] = ()) -> list[wire.Result]:
         """Return the signer's results, one per job in order; SignerUnreachableError otherwise."""
-        if self._outgoing is None:
+        outgoing = self._outgoing
+        if outgoing is None:
             raise SignerUnreachableError("no relay is connected: start custody serve relay")
+        if outgoing.full():
+            raise SignerUnreachableError("the relay takes no more frames: look at its log")
         number = next(self._ids)
         answer = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         request = wire.Request(id=number, jobs=jobs).SerializeToString()
-        self._outgoing.put_nowait(gateway_pb2.ConnectResponse(id=number, request=request))
+        outgoing.put_nowait(
+            gateway_pb2.ConnectResponse(
+                id=number, request=request, traceparents=filter(None, traces)
+            )
+        )
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 reply = wire.Reply.FromString(await answer)
         except TimeoutError:
-            self.close()  # a relay that takes nothing keeps no queue; a sound one dials anew
+            self._let_go(outgoing)  # a sound relay dials anew
             raise SignerUnreachableError("the signer did not answer in time") from None
         except DecodeError:
             raise SignerUnreachableError("the signer's answer is no reply") from None
@@ -83,14 +90,14 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
     async def _read(
         self,
         requests: AsyncIterator[gateway_pb2.ConnectRequest],
-        outgoing: asyncio.Queue[gateway_pb2.ConnectResponse | None],
+        outgoing: _Outgoing,
     ) -> None:
         """Hand replies to who waits for them; at the end of the stream, end the other half too."""
         try:
             async for message in requests:
                 self._settle(message)
         finally:
-            outgoing.put_nowait(None)
+            self._let_go(outgoing)
 
     def _settle(self, message: gateway_pb2.ConnectRequest) -> None:
         answer = self._waiting.get(message.id)
@@ -101,7 +108,14 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
         else:
             answer.set_result(message.reply)
 
-    def _fail_all(self, words: str) -> None:
+    def _let_go(self, outgoing: _Outgoing) -> None:
+        """End a stream: nothing waits for it any more, and it gets nothing more."""
+        while not outgoing.empty():
+            outgoing.get_nowait()
+        outgoing.put_nowait(None)
+        if self._outgoing is not outgoing:
+            return
+        self._outgoing = None
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(SignerUnreachableError(words))
+                answer.set_exception(SignerUnreachableError("the relay disconnected"))

@@ -28,6 +28,7 @@ NOUNS = {
     "audit": "Carry off the audit log and check it.",
     "serve": "Run a server process.",
     "db": "Look after custody's database.",
+    "dev": "Run a whole custody to develop against.",
 }
 
 app = App(

@@ -1,11 +1,13 @@
 """Pages of a list (AIP-158): sizes and opaque tokens."""
 
 import base64
+import hashlib
 import re
 
 from policies.codes import Code, Refusal
 
 SIZE_DEFAULT, SIZE_MAX = 100, 1_000
+_DIGITS = 20  # 2^63 has 19
 _POSITION = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)  # a number, or a wallet's name
 _NOT_OURS = Refusal(Code.ARGUMENT_INVALID, "page_token is not one of ours", field="page_token")
 
@@ -23,9 +25,28 @@ def open_numbered_page(size: int, token: str, first: int) -> tuple[int, int] | R
     page = open_page(size, token, str(first))
     if isinstance(page, Refusal):
         return page
-    if not (page[1].isdigit() and len(page[1]) < 20):  # noqa: PLR2004 - 2^63
+    if not (page[1].isdigit() and len(page[1]) < _DIGITS):
         return _NOT_OURS
     return page[0], int(page[1])
+
+
+def open_filtered_page(
+    size: int, token: str, first: int, filters: str
+) -> tuple[int, int] | Refusal:
+    """Return (size, position) of a numbered list; its tokens are of the filters they came with."""
+    page = open_page(size, token, f"{first}{_tag(filters)}")
+    if isinstance(page, Refusal):
+        return page
+    number = page[1].removesuffix(_tag(filters))
+    if f"{number}{_tag(filters)}" != page[1] or not (number.isdigit() and len(number) < _DIGITS):
+        words = "page_token is not one of ours with these filters: begin with the first page"
+        return Refusal(Code.ARGUMENT_INVALID, words, field="page_token")
+    return page[0], int(number)
+
+
+def filtered_position(position: int, filters: str) -> str:
+    """Return what a filtered list's token holds."""
+    return f"{position}{_tag(filters)}"
 
 
 def token_of(position: int) -> str:
@@ -36,6 +57,10 @@ def token_of(position: int) -> str:
 def token_after(items: int, size: int, position: object) -> str:
     """Return the token of the page after one with `items` of `size`, "" when it was the last."""
     return _token(str(position)) if items == size else ""
+
+
+def _tag(filters: str) -> str:
+    return "-" + hashlib.sha256(filters.encode()).hexdigest()[:8] if filters else ""
 
 
 def _position(token: str) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import structlog
 
+from custody import tracing
 from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 FRAME_BYTES_MAX = 1024 * 1024
@@ -53,8 +54,9 @@ async def _forward(
     signer: "Signer", frame: gateway_pb2.ConnectResponse
 ) -> gateway_pb2.ConnectRequest:
     try:
-        async with asyncio.timeout(SIGNER_SECONDS):
-            reply = await signer.call(frame.request)
+        with tracing.spans("ask the signer", frame.traceparents):
+            async with asyncio.timeout(SIGNER_SECONDS):
+                reply = await signer.call(frame.request)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
         signer.close()
         words = f"the relay cannot reach the signer: {type(error).__name__}: {error}"

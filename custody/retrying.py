@@ -4,9 +4,10 @@ Only for calls that mean the same however often they arrive. gRPC's own retry po
 five attempts, which an api that restarts outlasts.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from secrets import SystemRandom
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ import grpc
 T = TypeVar("T")
 ATTEMPT_SECONDS = 10.0
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.05, 5.0
-_RETRIED = frozenset(
+RETRIED = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -24,24 +25,65 @@ _RETRIED = frozenset(
 )
 
 
+@dataclass
+class Patience:
+    """How long something is asked again. `seconds` in all; `attempt_seconds` for one attempt."""
+
+    seconds: float
+    attempt_seconds: float = ATTEMPT_SECONDS
+    clock: Callable[[], float] = time.monotonic
+    _attempt: int = field(default=0, init=False)
+    _end: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Start afresh: there was an answer."""
+        self._attempt, self._end = 0, self.clock() + self.seconds
+
+    def timeout(self) -> float:
+        """Return how many seconds the next attempt may take."""
+        return min(self.attempt_seconds, self._end - self.clock())
+
+    def pause(self) -> float | None:
+        """Return the seconds before the next attempt; None when patience is over."""
+        pause = _pause(self._attempt)
+        self._attempt += 1
+        return None if self.clock() + pause >= self._end else pause
+
+
 def retrying(
     call: Callable[[float], T],
     seconds: float,
+    attempt_seconds: float = ATTEMPT_SECONDS,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """Return what `call(timeout in seconds)` returns; raise its last RpcError after `seconds`."""
-    end = clock() + seconds
-    for attempt in count():
+    patience = Patience(seconds, attempt_seconds, clock)
+    while True:
         try:
-            return call(min(ATTEMPT_SECONDS, end - clock()))
+            return call(patience.timeout())
         except grpc.RpcError as error:
-            pause = _pause(attempt)
-            if error.code() not in _RETRIED or clock() + pause >= end:
+            if error.code() not in RETRIED or (pause := patience.pause()) is None:
                 raise
         sleep(pause)
-    raise AssertionError("count() ended")
+
+
+async def retrying_async(
+    call: Callable[[float], Awaitable[T]], seconds: float, attempt_seconds: float = ATTEMPT_SECONDS
+) -> T:
+    """Do as `retrying` does, without holding up the event loop."""
+    patience = Patience(seconds, attempt_seconds)
+    while True:
+        try:
+            return await call(patience.timeout())
+        except grpc.RpcError as error:
+            if error.code() not in RETRIED or (pause := patience.pause()) is None:
+                raise
+        await asyncio.sleep(pause)
 
 
 def _pause(attempt: int) -> float:

@@ -1,32 +1,44 @@
-"""Settings of the server processes: one TOML file each, read once at start.
+"""Settings of the server processes: one TOML file each and the environment, read once at start.
 
-An error names the file's line, the entry and the reason (policies.reader.FileError).
+An error names the file's line or the variable, the entry and the reason.
 """
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from custody.environment import VariableError, read_with_environment
 from custody.flows.parts import Fee
 from custody.limits import LINK, Limits
+from custody.logs import FORMATS
 from custody.tls import TlsFiles
-from policies.reader import Table, read_toml
+from policies.reader import Table
 
 T = TypeVar("T")
 COMPUTE_UNITS_MAX = 1_400_000
 LIMIT_MAX = 1_000_000
+_PASSWORD = re.compile(r"password\s*=|//[^/@]*:[^/@]*@")
 
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """`listen` is host:port, `database` a PostgreSQL DSN, `node` a Solana JSON-RPC address."""
+    """`listen` is host:port, `database` a PostgreSQL DSN, `node` a Solana JSON-RPC address.
+
+    `metrics` is where /metrics is served, `tracing` an OTLP/HTTP collector's address, "" for
+    nowhere; `log` one of logs.FORMATS.
+    """
 
     listen: str
     database: str
     node: str
     tls: TlsFiles
     limits: Limits
+    metrics: str
+    tracing: str
+    log: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +55,22 @@ class RelaySettings:
     gateway: str
     socket: Path
     tls: TlsFiles
+    tracing: str
+    log: str
 
 
-def read_settings(path: Path, read: Callable[[Table, Path], T]) -> T:
-    """Return what `read` makes of the file; relative paths are relative to its folder."""
-    return read_toml(path.read_text(), lambda root: read(root, path.parent))
+def read_settings(path: Path, process: str, read: Callable[[Table, Path], T]) -> T:
+    """Return what `read` makes of the file and the variables KURA_<PROCESS>_….
+
+    Relative paths are relative to the file's folder.
+    """
+    name = f"KURA_{process.upper()}_DATABASE"
+    if _PASSWORD.search(os.environ.get(name, "")):
+        words = "must hold no password, since a process's environment is read by others"
+        raise VariableError(f"{name}: {words}: name a passfile in it")
+    return read_with_environment(
+        path.read_text(), process, os.environ, lambda root: read(root, path.parent)
+    )
 
 
 def api_settings(root: Table, folder: Path) -> ApiSettings:
@@ -58,6 +81,9 @@ def api_settings(root: Table, folder: Path) -> ApiSettings:
         node=root.value("node", _text),
         tls=read_tls(root, folder),
         limits=_limits(root, Limits()),
+        metrics=_metrics(root),
+        tracing=_tracing(root),
+        log=_log(root),
     )
 
 
@@ -70,6 +96,9 @@ def worker_settings(root: Table, folder: Path) -> WorkerSettings:
         node=root.value("node", _text),
         tls=read_tls(root, folder),
         limits=_limits(root, LINK),
+        metrics=_metrics(root),
+        tracing=_tracing(root),
+        log=_log(root),
         fee=Fee(
             unit_limit=fee.value("unit_limit", _number(1, COMPUTE_UNITS_MAX)),
             unit_price=fee.value("unit_price", _number(0, 2**63 - 1)),
@@ -85,6 +114,8 @@ def relay_settings(root: Table, folder: Path) -> RelaySettings:
         gateway=root.value("gateway", _text),
         socket=folder / root.value("socket", _text),
         tls=read_tls(root, folder),
+        tracing=_tracing(root),
+        log=_log(root),
     )
 
 
@@ -94,6 +125,32 @@ def read_tls(root: Table, folder: Path) -> TlsFiles:
     files = [folder / table.value(key, _text) for key in ("ca", "certificate", "key")]
     table.done()
     return TlsFiles(*files)
+
+
+def _metrics(root: Table) -> str:
+    return root.value("metrics", _address) if "metrics" in root.names() else ""
+
+
+def _tracing(root: Table) -> str:
+    return root.value("tracing", _text) if "tracing" in root.names() else ""
+
+
+def _log(root: Table) -> str:
+    return root.value("log", _form) if "log" in root.names() else FORMATS[0]
+
+
+def _address(value: object) -> str:
+    text = _text(value)
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("must be host:port")
+    return text
+
+
+def _form(value: object) -> str:
+    if value not in FORMATS:
+        raise ValueError(f"must be one of {', '.join(FORMATS)}")
+    return str(value)
 
 
 def _limits(root: Table, default: Limits) -> Limits:

@@ -39,8 +39,7 @@ async def watch(
     while True:
         change = parts.database.next_change()
         async with parts.database.transaction() as connection:
-            await audit.seal(connection)
-            head, _ = await audit.head(connection)
+            head = await audit.seal_all(connection)
             events = await audit.steps(
                 connection, position, EVENTS_AT_ONCE, upto=head, requester=requester
             )
@@ -61,11 +60,13 @@ async def _start(parts: Parts, request: wire.WatchWithdrawalsRequest) -> int:
     if isinstance(page, Refusal) or (request.cursor and request.skip_past):
         words = "the cursor is not one of ours, or comes with skip_past"
         raise WatchRefusedError(Refusal(Code.ARGUMENT_INVALID, words, field="cursor"))
-    if not request.skip_past:
-        return page[1]
     async with parts.database.transaction() as connection:
-        await audit.seal(connection)
-        return (await audit.head(connection))[0]
+        head = await audit.seal_all(connection)
+    if page[1] > head:
+        words = "the cursor is ahead of the log: custody was restored from a backup. Compare every"
+        words += " open order with GetWithdrawal, then watch with skip_past"
+        raise WatchRefusedError(Refusal(Code.ARGUMENT_INVALID, words, field="cursor"))
+    return head if request.skip_past else page[1]
 
 
 async def _responses(

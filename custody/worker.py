@@ -13,6 +13,7 @@ from psycopg_pool import PoolTimeout
 from custody.domain.states import ImpossibleTransitionError
 from custody.flows import broadcast, end, housekeeping, nonce_pool, sign
 from custody.flows.parts import WorkerParts
+from custody.metrics import STEPS
 from custody.store.withdrawals import StaleStateError
 
 PAUSE_SECONDS = 0.4
@@ -53,8 +54,10 @@ async def _run(parts: WorkerParts, name: str, steps: tuple[Step, ...], wake: asy
 
 
 async def _try(parts: WorkerParts, name: str, step: Step) -> bool:
+    outcome = "fault"
     try:
-        return await step(parts)
+        moved = await step(parts)
+        outcome = "moved" if moved else "idle"
     except (StaleStateError, ImpossibleTransitionError) as error:
         log.info("moved by somebody else", line=name, reason=str(error))
     except (OperationalError, PoolTimeout) as error:
@@ -63,7 +66,8 @@ async def _try(parts: WorkerParts, name: str, step: Step) -> bool:
     except Exception:
         log.exception("fault", line=name, step=step.__name__, next="trying again")
         await asyncio.sleep(FAULT_SECONDS)
-    return False
+    STEPS.labels(name, outcome).inc()
+    return outcome == "moved"
 
 
 async def _listen(parts: WorkerParts, wakes: list[asyncio.Event]) -> None:

@@ -27,7 +27,7 @@ Binaries = Annotated[
 @app.command
 def migrate(settings: Annotated[Path, Parameter(name="--settings")]) -> None:
     """Apply the migrations that are missing: custody db migrate --settings api.toml."""
-    dsn = read_settings(settings, api_settings).database
+    dsn = read_settings(settings, "api", api_settings).database
     applied = asyncio.run(database.migrate(dsn))
     print(f"applied {', '.join(applied)}" if applied else "nothing to apply")
 
@@ -44,7 +44,7 @@ def make_backup(
 
     For example: custody db backup --settings api.toml /backup/kura
     """
-    dsn, directory = read_settings(settings, api_settings).database, directory.resolve()
+    dsn, directory = read_settings(settings, "api", api_settings).database, directory.resolve()
     with _in_words():
         made = backup.make(dsn, directory, _programs(binaries), print_note)
     print_line(str(made.folder))

@@ -1,16 +1,15 @@
 """`custody serve`: the server processes. The one place where their parts are built."""
 
 import asyncio
-import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
 
 import grpc
-import structlog
 from cyclopts import App, Parameter
 
+from custody import logs, metrics, tracing
 from custody.api import CustodyServicer
 from custody.chains.solana import SolanaNode
 from custody.flows.parts import Parts, WorkerParts
@@ -19,6 +18,7 @@ from custody.relay import relay as carry
 from custody.serving import build_server
 from custody.settings import (
     ApiSettings,
+    RelaySettings,
     WorkerSettings,
     api_settings,
     read_settings,
@@ -40,31 +40,34 @@ Settings = Annotated[Path, Parameter(name="--settings", help="The process's sett
 @app.command
 def api(settings: Settings) -> None:
     """Serve the custody API: custody serve api --settings api.toml."""
-    _run(_api(read_settings(settings, api_settings)))
+    chosen = read_settings(settings, "api", api_settings)
+    _run("api", _api(chosen), chosen)
 
 
 @app.command
 def worker(settings: Settings) -> None:
     """Move withdrawals on and serve the relay: custody serve worker --settings worker.toml."""
-    _run(_worker(read_settings(settings, worker_settings)))
+    chosen = read_settings(settings, "worker", worker_settings)
+    _run("worker", _worker(chosen), chosen)
 
 
 @app.command
 def relay(settings: Settings) -> None:
     """Carry frames from the worker to the signer: custody serve relay --settings relay.toml."""
-    chosen = read_settings(settings, relay_settings)
+    chosen = read_settings(settings, "relay", relay_settings)
     credentials = chosen.tls.channel_credentials()
     print(f"relay ready, dialling {chosen.gateway}", flush=True)
-    _run(_until_stopped(carry(chosen.gateway, credentials, chosen.socket)))
+    _run("relay", _until_stopped(carry(chosen.gateway, credentials, chosen.socket)), chosen)
 
 
 async def _api(settings: ApiSettings) -> None:
     database, node = Database(settings.database), SolanaNode(settings.node)
     server, _ = await build_server(settings.listen, settings.tls, [CUSTODY], limits=settings.limits)
-    servicer = CustodyServicer(Parts(database=database, node=node))
-    custody_pb2_grpc.add_CustodyServicer_to_server(servicer, server)
+    parts = Parts(database=database, node=node)
+    custody_pb2_grpc.add_CustodyServicer_to_server(CustodyServicer(parts), server)
     await database.open()
-    await _serve("api", settings, server, asyncio.Event().wait())
+    with metrics.serving(settings.metrics, parts):
+        await _serve("api", settings, server, asyncio.Event().wait())
     await node.close()
     await database.close()
 
@@ -75,7 +78,8 @@ async def _worker(settings: WorkerSettings) -> None:
     gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
     parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
     await database.open()
-    await _serve("worker", settings, server, work(parts), gateway.close)
+    with metrics.serving(settings.metrics, parts):
+        await _serve("worker", settings, server, work(parts), gateway.close)
     await node.close()
     await database.close()
 
@@ -105,15 +109,9 @@ async def _until_stopped(work: Awaitable[object]) -> None:
         raise task.exception() or AssertionError
 
 
-def _run(main: Coroutine[None, None, None]) -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(),
-    )
-    asyncio.run(main)
+def _run(
+    name: str, main: Coroutine[None, None, None], settings: ApiSettings | RelaySettings
+) -> None:
+    logs.set_up(settings.log)
+    with tracing.exporting(f"kura-{name}", settings.tracing):
+        asyncio.run(main)

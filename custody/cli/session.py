@@ -9,8 +9,9 @@ from datetime import timedelta
 from getpass import GetPassWarning, getpass
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from typing import TypeVar
 
+from custody.asks import Ask
 from custody.cli.output import print_note
 from custody.cli.trust import UntrustedError, open_policy
 from custody.client import CustodyClient
@@ -20,6 +21,7 @@ from kura.custody.v1 import custody_pb2 as wire
 from policies import fields
 from policies.policy import Policy
 
+T = TypeVar("T")
 PATIENCE = timedelta(seconds=10)
 SILENCE_SECONDS = 1.5
 _config: ContextVar[Path | None] = ContextVar("config", default=None)
@@ -54,12 +56,12 @@ class _SpokenClient(CustodyClient):
 
     _silent = True
 
-    def _call(self, method: str, request: Any) -> Any:
+    def _call(self, ask: Ask[T]) -> T:
         timer = Timer(SILENCE_SECONDS, self._say)
         timer.daemon = True
         timer.start()
         try:
-            return super()._call(method, request)
+            return super()._call(ask)
         finally:
             timer.cancel()
 

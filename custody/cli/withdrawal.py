@@ -79,16 +79,25 @@ def show(name: Name, /) -> None:
 
 @app.command(name="list")
 def list_withdrawals(
-    *, limit: Annotated[PositiveInt, Parameter(help="How many at most.")] = 100
+    *,
+    state: Annotated[
+        tuple[State, ...], Parameter(negative="", help="Only in this state; may be repeated.")
+    ] = (),
+    wallet: Annotated[str, Parameter(help="Only from this wallet.")] = "",
+    waiting_for: Annotated[
+        str, Parameter(help="Only what waits for FUNDS, NONCE, NODE, SIGNER or APPROVALS.")
+    ] = "",
+    limit: Annotated[PositiveInt, Parameter(help="How many at most.")] = 100,
 ) -> None:
     """List withdrawals, newest first; a requester sees its own.
 
-    For example: custody withdrawal list --limit 20
+    For example: custody withdrawal list --state queued --waiting-for FUNDS
     """
     config = settings()
     with connect(config) as custody:
         policy = shown_policy(custody, config)
-        rows = [_row(item, policy) for item in islice(custody.list_withdrawals(), limit)]
+        found = custody.list_withdrawals(states=state, wallet=wallet, waiting_for=waiting_for)
+        rows = [_row(item, policy) for item in islice(found, limit)]
     print_table(("STATE", "AMOUNT", "REQUEST ID", "TO", "NAME"), rows)
 
 

@@ -46,6 +46,9 @@ def known_state(shown: wire.Withdrawal) -> State | None:
 def _outcome(shown: wire.Withdrawal, policy: Policy) -> Iterator[tuple[str, str]]:
     if shown.waiting_for:
         yield "waits for", shown.waiting_for
+    if shown.HasField("earliest_time"):
+        label = "waits since" if shown.waiting_for == "APPROVALS" else "tried again"
+        yield label, utc(shown.earliest_time.ToMilliseconds())
     if shown.approvals_missing:
         yield "still needs", " and ".join(shown.approvals_missing)
     if shown.transaction_id:

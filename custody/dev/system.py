@@ -39,11 +39,16 @@ class IsolationError(Exception):
 
 
 class System:
-    """One development system below a folder. `say` hears what is happening."""
+    """One development system below a folder. `say` hears what is happening.
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    A chain in memory ends with its process, and with it the use of everything else.
+    """
+
+    def __init__(
+        self, folder: Path, say: Callable[[str], None], *, in_memory_chain: bool = False
+    ) -> None:
         self.layout = Layout(folder.absolute())
-        self._say = say
+        self._say, self._in_memory_chain = say, in_memory_chain
 
     def up(self) -> None:
         """Set up what is missing, start what is not running, wait until it can pay."""
@@ -76,7 +81,10 @@ class System:
         match name:
             case "devnet":
                 command = [sys.executable, "-m", "custody.dev.devnet"]
-                command += ["--data", self.layout.folder / "devnet"]
+                if self._in_memory_chain:
+                    command += ["--in-memory"]
+                else:
+                    command += ["--data", self.layout.folder / "devnet"]
                 command += ["--port", str(self.layout.port("devnet"))]
             case "signer":
                 command = [*isolation(), BIN / "signer"]

@@ -21,6 +21,7 @@ BATCH = 32
 NODE_SECONDS = 1.0
 LOOK_SECONDS = 0.3
 LOST_AFTER = timedelta(minutes=1)
+LOST_SECONDS = 5.0  # between looks at one's nonce on the chain
 ACTOR = "worker"
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ async def send(parts: WorkerParts) -> bool:
         rows = await withdrawals.due(connection, State.BROADCASTING, BATCH)
     taken = False
     for row in rows:
-        async with isolated(parts, row):
+        async with isolated(parts, row, "send"):
             taken |= await _send(parts, row)
     return taken
 
@@ -49,7 +50,7 @@ async def confirm(parts: WorkerParts) -> bool:
         rows = await withdrawals.due(connection, State.CONFIRMING, BATCH)
     ended = False
     for row in rows:
-        async with isolated(parts, row):
+        async with isolated(parts, row, "confirm"):
             ended |= await _confirm(parts, row)
     return ended
 
@@ -79,32 +80,38 @@ async def _confirm(parts: WorkerParts, row: Row) -> bool:
         await _wait_for_node(parts, row, error)
         return False
     if status is None or status.commitment != "finalized" or status.fee is None:
-        await _postpone(parts, row, Waiting.NOTHING, LOOK_SECONDS)
+        looked = status is None and await _free_lost_nonce(parts, row)
+        pause = LOST_SECONDS if looked else LOOK_SECONDS
+        await _postpone(parts, row, Waiting.NOTHING, pause)
         return False
     async with parts.database.transaction() as connection:
         await _end(connection, row, status, status.fee)
     return True
 
 
-async def _free_lost_nonce(parts: WorkerParts, row: Row) -> None:
+async def _free_lost_nonce(parts: WorkerParts, row: Row) -> bool:
     """Let others use the account when its value is final and not ours: a node once lied about it.
 
     Ours has landed and the node forgot it, or it never will: funds and state stay as they are until
-    that is known. Only the account must not be held for ever.
+    that is known. Only the account must not be held for ever. True when it asked the node: pause
+    for LOST_SECONDS then, so that no row asks all the time.
     """
     if datetime.now(UTC) - row.create_time < LOST_AFTER or row.nonce_index is None:
-        return
+        return False
     async with parts.database.transaction() as connection:
         policy = await checks.policy_in_force(connection)
-    if isinstance(policy, Refusal):
-        return
+        held = await nonces.is_held(connection, row.digest)
+    if isinstance(policy, Refusal) or not held:
+        return False
     wallet = policy.wallets[row.wallet].address
     account = solana_checks.nonce_address(wallet, row.nonce_index)
-    value = await parts.node.nonce_value(account, wallet, "finalized")
-    if value is not None and value != row.nonce_value:
-        log.error("nonce lost", account=account, next="look for the transaction on another node")
-        async with parts.database.transaction() as connection:
-            await nonces.give_back(connection, row.digest)
+    with suppress(ChainError):  # it is looked at again the next time
+        value = await parts.node.nonce_value(account, wallet, "finalized")
+        if value is not None and value != row.nonce_value:
+            log.error("nonce lost", account=account, next="look for it on another node")
+            async with parts.database.transaction() as connection:
+                await nonces.give_back(connection, row.digest)
+    return True
 
 
 async def _end(connection: Connection, row: Row, status: TransactionStatus, fee: int) -> None:
@@ -125,10 +132,8 @@ async def _end(connection: Connection, row: Row, status: TransactionStatus, fee:
 async def _wait_for_node(parts: WorkerParts, row: Row, error: ChainError) -> None:
     """Keep everything held: what is signed may land as long as its nonce has its value."""
     log.warning("node does not take it", state=row.state, reason=str(error))
-    await _postpone(parts, row, Waiting.NODE, NODE_SECONDS)
-    if isinstance(error, RejectedError):
-        with suppress(ChainError):  # it is looked at again the next time
-            await _free_lost_nonce(parts, row)
+    looked = isinstance(error, RejectedError) and await _free_lost_nonce(parts, row)
+    await _postpone(parts, row, Waiting.NODE, LOST_SECONDS if looked else NODE_SECONDS)
 
 
 async def _postpone(parts: WorkerParts, row: Row, waiting: Waiting, seconds: float) -> None:

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 import structlog
 
-from custody.store import signers
+from custody.flows.parts import unix_ms
+from custody.store import signers, withdrawals
 from custody.store.database import Connection
 from policies.approvals import open_approval, open_approvals
 from policies.codes import Code, Refusal
@@ -72,16 +73,27 @@ async def open_decision(
     return approval
 
 
-def genuine(policy: Policy, intent_digest: str, stored: Sequence[Signed]) -> list[Signed]:
-    """Return what somebody did decide: what was slipped in must not end a withdrawal."""
-    kept = []
+async def approvals(connection: Connection, policy: Policy, intent_digest: str) -> list[Signed]:
+    """Return the decisions on one withdrawal that count now."""
+    now = unix_ms()
+    stored = await withdrawals.approvals(connection, intent_digest, policy=policy.digest, now=now)
+    return genuine(policy, intent_digest, stored, now)
+
+
+def genuine(policy: Policy, intent_digest: str, stored: Sequence[Signed], now: int) -> list[Signed]:
+    """Return what people did decide and still holds, each person's decision once.
+
+    What was slipped in beside it, or copied, must neither end a withdrawal nor hold it up.
+    """
+    kept: dict[tuple[str, str], Signed] = {}
     for signed in stored:
-        opened = open_approval(policy, intent_digest, signed)
+        opened = open_approvals(policy, intent_digest, [signed], now)
         if isinstance(opened, Refusal):
             log.critical("a stored approval is forged", reason=opened.message)
-        else:
-            kept.append(signed)
-    return kept
+            continue
+        (approval,) = opened
+        kept[approval.approver, approval.decision] = signed
+    return list(kept.values())
 
 
 def open_statement(signed: Signed) -> Intent | Refusal:

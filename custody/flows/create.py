@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
+from custody import tracing
 from custody.chains.errors import NodeError
 from custody.domain.states import State
 from custody.errors import ReusedRefusal
@@ -88,7 +89,9 @@ async def _destination_problem(parts: Parts, intent: Intent) -> Refusal | None:
 async def _insert(
     connection: Connection, signed: Signed, intent: Intent, state: State
 ) -> Row | Refusal:
-    await withdrawals.insert(connection, digest(signed.statement), signed, intent, state)
+    await withdrawals.insert(
+        connection, digest(signed.statement), signed, intent, state, trace=tracing.current()
+    )
     row = await withdrawals.find(connection, intent.requester, intent.request_id)
     if row is None:
         raise AssertionError("an inserted withdrawal is not there")

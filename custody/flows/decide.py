@@ -70,11 +70,11 @@ async def _keep(connection: Connection, row: Row, officer: str, signed: Signed) 
 
 
 async def _settle(connection: Connection, row: Row, officer: str) -> Row:
-    now = unix_ms()
     policy = await checks.policy_in_force(connection)
-    under = "" if isinstance(policy, Refusal) else policy.digest
-    approvals = await withdrawals.approvals(connection, row.digest, policy=under, now=now)
-    verdict = await checks.verdict(connection, row.signed, approvals, now)
+    if isinstance(policy, Refusal):
+        return row
+    approvals = await checks.approvals(connection, policy, row.digest)
+    verdict = await checks.verdict(connection, row.signed, approvals, unix_ms())
     if isinstance(verdict, Allowed):
         await withdrawals.move(connection, row, Event.APPROVED, officer)
     elif verdict.code is Code.APPROVAL_REJECTED:

@@ -51,7 +51,7 @@ async def ask(parts: WorkerParts) -> bool:
         return False
     jobs = [wire.Job(end=wire.End(intent=statement(row.signed))) for row in rows]
     try:
-        results = await parts.gateway.ask(jobs)
+        results = await parts.gateway.ask(jobs, [row.trace for row in rows])
     except SignerUnreachableError as error:
         async with parts.database.transaction() as connection:
             for row in rows:

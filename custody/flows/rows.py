@@ -8,6 +8,7 @@ import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
+from custody import tracing
 from custody.domain.states import ImpossibleTransitionError, Waiting
 from custody.flows.parts import Parts
 from custody.store import withdrawals
@@ -20,9 +21,12 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def isolated(parts: Parts, row: Row) -> AsyncIterator[None]:
-    """Name the withdrawal in every log line; put it off for a while when it raises."""
-    with structlog.contextvars.bound_contextvars(withdrawal=row.digest):
+async def isolated(parts: Parts, row: Row, doing: str) -> AsyncIterator[None]:
+    """Name the withdrawal in log lines and traces; put it off for a while when it raises."""
+    with (
+        structlog.contextvars.bound_contextvars(withdrawal=row.digest),
+        tracing.span(doing, row.trace, withdrawal=row.digest),
+    ):
         try:
             yield
         except (StaleStateError, ImpossibleTransitionError) as error:
@@ -42,7 +46,8 @@ async def alone(
 
     None when it raised, or when somebody else has the row or has moved it.
     """
-    async with isolated(parts, row), parts.database.transaction() as connection:
+    doing = tracing.name_of(work)
+    async with isolated(parts, row, doing), parts.database.transaction() as connection:
         fresh = await withdrawals.lock(connection, row)
         return await work(connection, fresh) if fresh else None
     return None

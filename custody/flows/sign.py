@@ -21,7 +21,6 @@ from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.policy import Policy
-from policies.statements import Signed
 
 BATCH = 16
 WAIT_SECONDS = 1.0
@@ -53,7 +52,7 @@ async def ask(parts: WorkerParts) -> bool:
     if not jobs:
         return False
     try:
-        results = await parts.gateway.ask(jobs)
+        results = await parts.gateway.ask(jobs, [row.trace for row in rows])
     except SignerUnreachableError as error:
         async with parts.database.transaction() as connection:
             for row in rows:
@@ -67,7 +66,7 @@ async def ask(parts: WorkerParts) -> bool:
 
 async def _claim(policy: Policy, unit_price: int, connection: Connection, row: Row) -> bool:
     """Set funds and a nonce aside, or say what it waits for; True when it moved."""
-    approvals = await _approvals(connection, policy, row)
+    approvals = await checks.approvals(connection, policy, row.digest)
     verdict = await checks.verdict(connection, row.signed, approvals, unix_ms())
     if isinstance(verdict, Refusal):
         await refuse(connection, row, "custody", verdict)
@@ -104,14 +103,8 @@ async def _reserve(connection: Connection, policy: Policy, row: Row, unit_price:
     return Waiting.NOTHING
 
 
-async def _approvals(connection: Connection, policy: Policy, row: Row) -> list[Signed]:
-    now = unix_ms()
-    stored = await withdrawals.approvals(connection, row.digest, policy=policy.digest, now=now)
-    return checks.genuine(policy, row.digest, stored)
-
-
 async def _job(policy: Policy, unit_limit: int, connection: Connection, row: Row) -> wire.Job:
-    approvals = await _approvals(connection, policy, row)
+    approvals = await checks.approvals(connection, policy, row.digest)
     transfer = wire.Transfer(
         intent=statement(row.signed),
         approvals=[statement(item) for item in approvals],

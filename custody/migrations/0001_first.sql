@@ -1,12 +1,15 @@
 -- Constraints do the guarding: what they forbid, no bug above them can do.
 
+-- A time that every reader can read: beyond these years one row would stop them all.
+CREATE DOMAIN moment AS timestamptz CHECK (VALUE BETWEEN '2000-01-01 UTC' AND '9999-12-30 UTC');
+
 CREATE TABLE signer (
   audit_key text PRIMARY KEY,
   policy bytea NOT NULL,
   policy_digest text NOT NULL,
   book_version integer NOT NULL,
   book_digest text NOT NULL,
-  seen timestamptz NOT NULL CHECK (isfinite(seen))
+  seen moment NOT NULL
 );
 
 CREATE TABLE book_version (
@@ -43,7 +46,7 @@ CREATE TABLE withdrawal (
   digest text PRIMARY KEY,
   requester text NOT NULL,
   request_id text NOT NULL,
-  statement bytea NOT NULL,
+  statement bytea NOT NULL CHECK (octet_length(statement) <= 8192), -- 64 of them fit into a frame
   signature bytea NOT NULL,
   wallet text NOT NULL,
   network text NOT NULL,
@@ -56,7 +59,7 @@ CREATE TABLE withdrawal (
     'CONFIRMING', 'COMPLETED', 'ENDING', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')),
   ending text NOT NULL DEFAULT '' CHECK (ending IN ('', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED')),
   waiting_for text NOT NULL DEFAULT '',
-  retry_at timestamptz NOT NULL DEFAULT now() CHECK (isfinite(retry_at)),
+  retry_at moment NOT NULL DEFAULT now(),
   reserved bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
   set_aside bigint NOT NULL DEFAULT 0 CHECK (set_aside >= 0 AND (set_aside = 0 OR state = 'QUEUED')),
   nonce_index integer CHECK (nonce_index >= 0),
@@ -69,8 +72,9 @@ CREATE TABLE withdrawal (
   refusal_code text NOT NULL DEFAULT '',
   refusal_rule text NOT NULL DEFAULT '',
   refusal_message text NOT NULL DEFAULT '',
-  create_time timestamptz NOT NULL DEFAULT now() CHECK (isfinite(create_time)),
-  update_time timestamptz NOT NULL DEFAULT now() CHECK (isfinite(update_time)),
+  create_time moment NOT NULL DEFAULT now(),
+  update_time moment NOT NULL DEFAULT now(),
+  trace text NOT NULL DEFAULT '',
   UNIQUE (requester, request_id),
   CHECK ((ending <> '') = (state = 'ENDING')),
   CHECK ((transaction IS NULL) = (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'ENDING', 'BLOCKED', 'REJECTED',
@@ -103,7 +107,7 @@ CREATE TABLE nonce (
   holder text UNIQUE REFERENCES withdrawal,
   opening_id text,
   opening_transaction bytea,
-  opening_time timestamptz NOT NULL DEFAULT now(),
+  opening_time moment NOT NULL DEFAULT now(),
   reserved bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (wallet, index)
 );
@@ -115,14 +119,14 @@ CREATE TABLE ledger_entry (
   kind text NOT NULL CHECK (kind IN ('inflow', 'withdrawal', 'fee', 'nonce')),
   amount bigint NOT NULL,
   reference text NOT NULL,
-  time timestamptz NOT NULL DEFAULT now(),
+  time moment NOT NULL DEFAULT now(),
   UNIQUE (kind, reference)
 );
 
 -- The audit log. Rows are added by the transactions they tell of, then sealed: given their position in the chain.
 CREATE TABLE event (
   sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  time timestamptz NOT NULL DEFAULT clock_timestamp(),
+  time moment NOT NULL DEFAULT clock_timestamp(),
   kind text NOT NULL CHECK (kind IN ('WITHDRAWAL', 'ORDER', 'REFUSAL', 'SIGN_IN', 'CONFIGURATION')),
   event text NOT NULL,
   actor text NOT NULL,

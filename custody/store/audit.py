@@ -58,6 +58,13 @@ async def seal(connection: Connection) -> int:
     return len(sealed)
 
 
+async def seal_all(connection: Connection) -> int:
+    """Seal all that has committed; return the last position."""
+    while await seal(connection) == SEALED_AT_ONCE:
+        pass
+    return (await head(connection))[0]
+
+
 async def head(connection: Connection) -> tuple[int, str]:
     """Return (position, hash) of the last sealed event."""
     query = "SELECT position, hash FROM event ORDER BY position DESC NULLS LAST LIMIT 1"
@@ -78,7 +85,7 @@ async def steps(
     """Return the withdrawals' changes of state among them; of one requester, "" for all."""
     where: LiteralString = (
         "kind = 'WITHDRAWAL' AND (%(requester)s = '' OR EXISTS (SELECT 1 FROM withdrawal"
-        " WHERE requester = %(requester)s AND subject = 'withdrawals/' || digest))"
+        " WHERE digest = substr(subject, 13) AND requester = %(requester)s))"
     )
     return await _events(connection, where, after, size, upto, {"requester": requester})
 

@@ -101,6 +101,12 @@ async def take(
     return (row[0], row[1]) if row else None
 
 
+async def is_held(connection: Connection, holder: str) -> bool:
+    """Tell whether `holder` has an account."""
+    query = "SELECT 1 FROM nonce WHERE holder = %s"
+    return await (await connection.execute(query, (holder,))).fetchone() is not None
+
+
 async def give_back(connection: Connection, holder: str, spent: bytes | None = None) -> None:
     """Free the account that `holder` has; its value must be read again.
 

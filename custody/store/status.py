@@ -61,10 +61,10 @@ async def queues(connection: Connection) -> list[Queue]:
 
 
 async def signers(connection: Connection) -> list[SignerSeen]:
-    """Return every signer that ever answered, the latest first."""
+    """Return every signer that ever answered, the latest first; see signers.latest."""
     query = "SELECT audit_key, policy, policy_digest, book_version, seen FROM signer"
     async with connection.cursor(row_factory=class_row(SignerSeen)) as cursor:
-        await cursor.execute(query + " ORDER BY seen DESC")
+        await cursor.execute(query + " WHERE seen <= now() ORDER BY seen DESC")
         return await cursor.fetchall()
 
 

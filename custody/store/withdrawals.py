@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from psycopg.rows import class_row
 
 from custody.domain.audit import Kind
@@ -13,6 +14,8 @@ from custody.store import audit
 from custody.store.database import Connection
 from policies.codes import Refusal
 from policies.statements import Approval, Intent, Signed
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Row:
     refusal_message: str
     create_time: datetime
     update_time: datetime
+    trace: str
 
     @property
     def signed(self) -> Signed:
@@ -68,12 +72,25 @@ class StaleStateError(Exception):
     """Somebody else moved the withdrawal first: read it again."""
 
 
+_FILTERS = {
+    "requester": "requester",
+    "request_id": "request_id",
+    "wallet": "wallet",
+    "waiting_for": "CASE WHEN state = 'PENDING_APPROVAL' AND waiting_for = ''"
+    " THEN 'APPROVALS' ELSE waiting_for END",
+}
 _COLUMNS = ", ".join(field.name for field in fields(Row))
 _SELECT = f"SELECT {_COLUMNS} FROM withdrawal"
 
 
-async def insert(
-    connection: Connection, digest: str, signed: Signed, intent: Intent, state: State
+async def insert(  # noqa: PLR0913 - the row and where it comes from
+    connection: Connection,
+    digest: str,
+    signed: Signed,
+    intent: Intent,
+    state: State,
+    *,
+    trace: str = "",
 ) -> bool:
     """Add a withdrawal; False when (requester, request_id) is taken."""
     values = {
@@ -90,6 +107,7 @@ async def insert(
         "amount": intent.amount,
         "expires": intent.expires,
         "state": state,
+        "trace": trace,
     }
     names, marks = ", ".join(values), ", ".join(f"%({name})s" for name in values)
     query = f"INSERT INTO withdrawal ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
@@ -119,10 +137,27 @@ async def find(connection: Connection, requester: str, request_id: str) -> Row |
     return rows[0] if rows else None
 
 
-async def page(connection: Connection, requester: str, before: int, size: int) -> list[Row]:
-    """Return up to `size` withdrawals below sequence `before`, newest first ("": of all)."""
-    where = "WHERE (%s = '' OR requester = %s) AND sequence < %s ORDER BY sequence DESC LIMIT %s"
-    return await _rows(connection, where, (requester, requester, before, size))
+async def page(
+    connection: Connection,
+    before: int,
+    size: int,
+    states: Sequence[str] = (),
+    **equal: str,
+) -> list[Row]:
+    """Return up to `size` withdrawals below sequence `before`, newest first.
+
+    Only those in one of `states` (none: all) whose columns are `equal`; "" leaves a column out.
+    """
+    tests, values = ["sequence < %s"], list[Any]([before])
+    if states:
+        tests.append("state = ANY(%s)")
+        values.append(list(states))
+    for name, value in equal.items():
+        if value:
+            tests.append(f"{_FILTERS[name]} = %s")
+            values.append(value)
+    where = f"WHERE {' AND '.join(tests)} ORDER BY sequence DESC LIMIT %s"
+    return await _rows(connection, where, (*values, size))
 
 
 async def pending_page(connection: Connection, after_sequence: int, size: int) -> list[Row]:
@@ -281,3 +316,4 @@ async def _record(  # noqa: PLR0913, PLR0917
     if code:
         details["code"] = code
     await audit.record(connection, Kind.WITHDRAWAL, event, actor=actor, subject=subject, **details)
+    log.info("step", step=event, actor=actor, withdrawal=digest, **details)

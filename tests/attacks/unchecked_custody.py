@@ -34,7 +34,7 @@ async def open_decision(
     return decode(Approval, signed.statement)
 
 
-def genuine(policy: Policy, intent_digest: str, stored: Sequence[Signed]) -> list[Signed]:
+def genuine(policy: Policy, intent_digest: str, stored: Sequence[Signed], now: int) -> list[Signed]:
     return list(stored)
 
 

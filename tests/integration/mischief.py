@@ -48,7 +48,7 @@ class LocalGateway(Gateway):
     unreachable: bool = False
     tamper: Callable[[bytes], bytes] = bytes
 
-    async def ask(self, jobs: Sequence[wire.Job]) -> list[wire.Result]:
+    async def ask(self, jobs: Sequence[wire.Job], traces: Sequence[str] = ()) -> list[wire.Result]:
         if self.unreachable:
             raise SignerUnreachableError("unplugged by the test")
         results = [self._answer(job) for job in jobs]

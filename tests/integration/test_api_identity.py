@@ -93,6 +93,13 @@ async def test_a_certificate_of_our_ca_that_names_nobody(api: Served, tmp_path: 
     assert not api.ran
 
 
+async def test_a_role_that_may_not_call_hears_which_call_and_who_may(api: Served) -> None:
+    async with api.stub(Role.AUDITOR, "eve") as eve:
+        _, refusal = await refused(eve.CreateBookVersion(wire.CreateBookVersionRequest()))
+    words = "spiffe://kura/auditor/eve may not call CreateBookVersion: it is for officer, operator"
+    assert refusal.message == words
+
+
 async def test_the_same_certificate_with_its_one_name(api: Served, tmp_path: Path) -> None:
     tls = odd_certificate(tmp_path / "pki", tmp_path / "odd", AUDITOR)
     async with api.channel(Role.AUDITOR, tls=tls) as channel:

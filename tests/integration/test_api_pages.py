@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 
 from custody.identity import Role
@@ -44,6 +45,34 @@ async def pages(method: Any, request: Callable[..., Any], size: int) -> list[lis
         at = page.next_page_token
         if not at:
             return found
+
+
+async def test_a_long_page_asks_the_database_no_more_than_a_short_one(
+    house: House, stub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        row = await house.create(amount=20 * SOL)
+        await house.decide(row, "alice")
+    execute, asked = psycopg.AsyncCursor.execute, list[object]()
+
+    async def counted(self: Any, query: Any, *rest: Any, **options: Any) -> Any:
+        asked.append(query)
+        return await execute(self, query, *rest, **options)
+
+    await stub.ListWithdrawals(wire.ListWithdrawalsRequest())  # the first call is a sign-in too
+    monkeypatch.setattr(psycopg.AsyncCursor, "execute", counted)
+    for method, request in (
+        (stub.ListWithdrawals, wire.ListWithdrawalsRequest),
+        (stub.ListPendingApprovals, wire.ListPendingApprovalsRequest),
+    ):
+        counts = []
+        for size in (1, 6):
+            asked.clear()
+            page = await method(request(page_size=size))
+            assert [len(item.approvals) for item in page.withdrawals] == [1] * size
+            assert all(item.approvals_missing == ["1 of risk"] for item in page.withdrawals)
+            counts.append(len(asked))
+        assert counts[0] == counts[1] > 0
 
 
 async def test_every_withdrawal_stands_on_one_page(house: House, stub: Any) -> None:

@@ -2,8 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+from structlog.testing import capture_logs
+
+from custody.chains.solana import SolanaNode
 from custody.chains.solana_checks import nonce_address
-from custody.flows import housekeeping, nonce_pool
+from custody.flows import housekeeping, nonce_pool, sign
 from custody.flows.parts import Fee
 from tests.factories import CUSTOMER, SOL, make_book
 from tests.integration import house as houses
@@ -104,17 +108,76 @@ async def test_without_funds_nothing_is_opened_and_withdrawals_wait(house: House
     await books_are_the_chain(house)
 
 
-async def test_a_value_that_the_node_lied_about_does_not_hold_its_account(house: House) -> None:
+@pytest.mark.parametrize("node", ["refuses it", "takes it and forgets it"])
+async def test_a_value_that_the_node_lied_about_does_not_hold_its_account(
+    house: House, monkeypatch: pytest.MonkeyPatch, node: str
+) -> None:
     await house.ready()
     await house.sql("UPDATE nonce SET value = %s WHERE index = 0", b"\7" * 32)
+    honest = SolanaNode.send
+
+    async def forgets(self: SolanaNode, transaction: bytes) -> None:
+        if b"\7" * 32 not in transaction:
+            await honest(self, transaction)
+
+    if node == "takes it and forgets it":
+        monkeypatch.setattr(SolanaNode, "send", forgets)
     lied = await house.create()
     await house.step()
     assert (await house.row(lied)).state in {"BROADCASTING", "CONFIRMING"}
     await house.sql("UPDATE withdrawal SET create_time = now() - interval '2 minutes'")
     rivals = [await house.create() for _ in range(4)]
-    await house.step()
+    with capture_logs() as logs:
+        await house.step()
+    assert [entry["event"] for entry in logs].count("nonce lost") == 1
     assert {(await house.row(row)).state for row in rivals} == {"COMPLETED"}
+    calls = house.node_line.calls.count("getAccountInfo")
+    await house.step()
+    assert house.node_line.calls.count("getAccountInfo") == calls, "it is looked at for ever"
     stuck = await house.row(lied)
     assert (await house.balance()).in_use == stuck.reserved > 0
     house.lost = frozenset({lied.digest})
     assert len(await house.sql("SELECT 1 FROM nonce WHERE holder IS NULL")) == 4
+
+
+async def burn(house: House, index: int) -> tuple[int, bytes]:
+    """Have the signer put a value into a message of which custody knows nothing."""
+    ((value,),) = await house.sql("SELECT value FROM nonce WHERE index = %s", index)
+    house.journal._db.execute(
+        "INSERT INTO reservation VALUES ('gone', ?, ?, 'hot-sol', ?, ?, x'', NULL, 0)",
+        (f"w-{index}", f"intent-{index}", index, value),
+    )
+    return index, bytes(value)
+
+
+async def test_a_burnt_value_is_not_offered_again(house: House) -> None:
+    await house.ready()
+    burnt = [await burn(house, 0), await burn(house, 1)]
+    rows = [await house.create() for _ in range(3)]
+    for _ in range(3):  # each time at another withdrawal's cost, if it is offered again
+        await house.sql("UPDATE withdrawal SET retry_at = now()")
+        await sign.claim(house.parts)
+        await sign.ask(house.parts)
+        await nonce_pool.keep_pool(house.parts)
+    offered = [(job.solana.nonce_index, job.solana.nonce_value) for job in house.gateway.asked]
+    assert [offered.count(nonce) for nonce in burnt] == [1, 1]
+    await house.step()
+    assert {(await house.row(row)).state for row in rows} == {"COMPLETED"}
+    await books_are_the_chain(house)
+
+
+async def test_where_every_value_is_burnt_it_waits_for_a_nonce(house: House) -> None:
+    await house.ready()
+    for index in range(4):
+        await burn(house, index)
+    row = await house.create()
+    await house.step()
+    waiting = await house.row(row)
+    assert (waiting.state, waiting.waiting_for, waiting.reserved) == ("QUEUED", "NONCE", 0)
+    asked = len(house.gateway.asked)
+    await house.step()
+    assert len(house.gateway.asked) == asked == 4
+    house.journal._db.execute("DELETE FROM reservation WHERE requester = 'gone'")
+    await house.sql("UPDATE nonce SET spent = %s WHERE index = 2", b"\1" * 32)  # it has moved on
+    await house.step()
+    assert (await house.row(row)).state == "COMPLETED"

@@ -162,8 +162,8 @@ def crash_after(effects: int, patch: pytest.MonkeyPatch) -> None:
             yield connection
         happened()
 
-    async def ask(self: LocalGateway, jobs: Any) -> Any:
-        results = await reply(self, jobs)
+    async def ask(self: LocalGateway, jobs: Any, traces: Any = ()) -> Any:
+        results = await reply(self, jobs, traces)
         happened()
         return results
 

@@ -35,8 +35,10 @@ LOOK_ALIKE = CUSTOMER.address[:10] + "1" + CUSTOMER.address[11:]
 
 
 async def rows(house: House) -> list[tuple[Any, ...]]:
-    query = "SELECT (SELECT count(*) FROM withdrawal), (SELECT count(*) FROM event)"
-    return await house.sql(query)
+    return await house.sql(
+        "SELECT (SELECT count(*) FROM withdrawal),"
+        " (SELECT count(*) FROM event WHERE kind = 'WITHDRAWAL')"
+    )
 
 
 async def refused(house: House, signed: Signed, code: Code, field: str, name: str) -> Refusal:
@@ -192,6 +194,31 @@ async def test_destinations_that_nobody_can_hold_though_they_are_in_the_book(hou
         signed = house.intent(destination=Destination(address, ""))
         code, field = Code.DESTINATION_INVALID, "destination.address"
         await refused(house, signed, code, field, name)
+
+
+async def test_a_mistyped_address_is_told_before_the_address_book(house: House) -> None:
+    await house.ready()
+    for typed in (CUSTOMER.address[:-1], CUSTOMER.address.replace("A", "0"), "x"):
+        signed = house.intent(destination=Destination(typed, ""))
+        code, field = Code.DESTINATION_INVALID, "destination.address"
+        await refused(house, signed, code, field, typed)
+
+
+async def test_a_used_request_id_names_what_differs(house: House) -> None:
+    await house.ready()
+    now = house.clock.now()
+    first = {"request_id": "order", "created": now, "expires": now + HOUR}
+    await house.create(**first)
+    for changes, said in (
+        ({"amount": 1_000_000, "created": now + 1, "expires": now + HOUR + 1}, "amount"),
+        ({"amount": 1_000_000, "destination": STRANGER}, "destination, amount"),
+        ({"created": now + 1, "expires": now + HOUR + 1}, "created, expires"),
+        ({"expires": now + HOUR + 1}, "expires"),
+    ):
+        answer = await house.submit(house.intent(**{**first, **changes}))
+        assert isinstance(answer, Refusal)
+        assert answer.code is Code.REQUEST_ID_REUSED
+        assert answer.message == f"request_id order was used with another {said}"
 
 
 async def test_too_little_for_a_new_account(house: House) -> None:

@@ -36,9 +36,9 @@ def volumes(tmp_path: Path) -> Path:
 
 
 def test_every_process_can_read_its_settings(volumes: Path) -> None:
-    api = read_settings(volumes / "api" / "settings.toml", api_settings)
-    worker = read_settings(volumes / "worker" / "settings.toml", worker_settings)
-    relay = read_settings(volumes / "relay" / "settings.toml", relay_settings)
+    api = read_settings(volumes / "api" / "settings.toml", "api", api_settings)
+    worker = read_settings(volumes / "worker" / "settings.toml", "worker", worker_settings)
+    relay = read_settings(volumes / "relay" / "settings.toml", "relay", relay_settings)
     for tls in (api.tls, worker.tls, relay.tls):
         assert tls.server_credentials()
     assert relay.gateway == worker.listen

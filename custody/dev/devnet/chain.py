@@ -44,10 +44,11 @@ class Chain:
     """`wall` gives Unix seconds. Threads hold `lock` around whatever must see one state; methods
     that run or change something take it themselves.
 
-    Raises DataInUseError when another chain has `data` open.
+    `data` is the folder that keeps it, None for one in memory. Raises DataInUseError when another
+    chain has `data` open.
     """
 
-    def __init__(self, data: Path, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, data: Path | None, wall: Callable[[], float] = time.time) -> None:
         self.lock = threading.RLock()
         self.ledger = Ledger(data)
         self.runtime = Runtime()

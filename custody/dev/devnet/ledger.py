@@ -59,10 +59,14 @@ def _landed(row: tuple[Any, ...]) -> Landed:
 
 
 class Ledger:
-    def __init__(self, data: Path) -> None:
-        data.mkdir(parents=True, exist_ok=True)
+    def __init__(self, data: Path | None) -> None:
+        """Keep it in a folder; None: in memory, gone with the process."""
+        file: Path | str = ":memory:"
+        if data:
+            data.mkdir(parents=True, exist_ok=True)
+            file = data / "devnet.sqlite3"
         # One lock of the caller's stands around every use, so threads may share the connection.
-        self._db = sqlite3.connect(data / "devnet.sqlite3", timeout=0, check_same_thread=False)
+        self._db = sqlite3.connect(file, timeout=0, check_same_thread=False)
         try:
             self._db.executescript(
                 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"

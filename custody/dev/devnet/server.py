@@ -3,7 +3,8 @@
     python -m custody.dev.devnet --data DIR --port N
 
 Prints `devnet ready URL genesis=HASH` once it serves. State is kept in DIR; kill -9 loses nothing
-that was answered. A slot begins every 400 ms, and is final 4 slots later (`slots`).
+that was answered. With --in-memory instead of --data DIR it ends with the process. A slot begins
+every 400 ms, and is final 4 slots later (`slots`).
 Development only: no TLS, no authentication, and anyone may ask the faucet for play money.
 """
 
@@ -103,7 +104,9 @@ def _run(chain: Chain, slot_seconds: float, stop: threading.Event) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m custody.dev.devnet", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="directory that keeps the chain")
+    kept = parser.add_mutually_exclusive_group(required=True)
+    kept.add_argument("--data", type=Path, help="directory that keeps the chain")
+    kept.add_argument("--in-memory", action="store_true", help="the chain ends with the process")
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--slot-ms", type=int, default=SLOT_MS, help="length of a slot")

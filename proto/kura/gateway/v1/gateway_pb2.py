@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkura/gateway/v1/gateway.proto\x12\x0fkura.gateway.v1\"@\n\x0e\x43onnectRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05reply\x18\x02 \x01(\x0c\x12\x13\n\x0bunreachable\x18\x03 \x01(\t\".\n\x0f\x43onnectResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x32\x61\n\rSignerGateway\x12P\n\x07\x43onnect\x12\x1f.kura.gateway.v1.ConnectRequest\x1a .kura.gateway.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkura/gateway/v1/gateway.proto\x12\x0fkura.gateway.v1\"@\n\x0e\x43onnectRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05reply\x18\x02 \x01(\x0c\x12\x13\n\x0bunreachable\x18\x03 \x01(\t\"D\n\x0f\x43onnectResponse\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x14\n\x0ctraceparents\x18\x03 \x03(\t2a\n\rSignerGateway\x12P\n\x07\x43onnect\x12\x1f.kura.gateway.v1.ConnectRequest\x1a .kura.gateway.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTREQUEST']._serialized_start=50
   _globals['_CONNECTREQUEST']._serialized_end=114
   _globals['_CONNECTRESPONSE']._serialized_start=116
-  _globals['_CONNECTRESPONSE']._serialized_end=162
-  _globals['_SIGNERGATEWAY']._serialized_start=164
-  _globals['_SIGNERGATEWAY']._serialized_end=261
+  _globals['_CONNECTRESPONSE']._serialized_end=184
+  _globals['_SIGNERGATEWAY']._serialized_start=186
+  _globals['_SIGNERGATEWAY']._serialized_end=283
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,174 @@
+"""What can be asked of custody: each RPC as a value, for a client that waits and one that awaits.
+
+An `Ask` is a method's name, its request, and the part of the response that is the answer.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from custody.domain.states import State
+from kura.custody.v1 import custody_pb2 as wire
+from policies.codes import Code, Refusal
+from policies.statements import Signed
+
+PAGE_SIZE, PAGES_MAX = 200, 10_000
+BATCH_MAX = 1_000
+ATTEMPT_SECONDS, BATCH_SECONDS = 10.0, 60.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[T]):
+    """One call. `seconds`: how long one attempt may take."""
+
+    method: str
+    request: Any
+    answer: Callable[[Any], T]
+    seconds: float = ATTEMPT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Pages(Generic[T]):
+    """A list. `request` takes page_size and page_token; `items` is the response's field."""
+
+    method: str
+    request: Callable[..., Any]
+    items: str
+
+    def page(self, token: str) -> Ask[tuple[list[T], str]]:
+        """Return the call for one page: its items and the next page's token, "" at the end."""
+        request = self.request(page_size=PAGE_SIZE, page_token=token)
+        return Ask(self.method, request, attrgetter(self.items, "next_page_token"))
+
+
+def submit(intent: Signed) -> Ask[wire.Withdrawal]:
+    """Ask for a withdrawal."""
+    request = wire.CreateWithdrawalRequest(intent=_statement(intent))
+    return _withdrawal("CreateWithdrawal", request)
+
+
+Result: TypeAlias = wire.Withdrawal | Refusal
+
+
+def submit_batch(intents: Sequence[Signed]) -> Ask[list[Result]]:
+    """Ask for many withdrawals; ValueError when there are none or too many."""
+    if not 0 < len(intents) <= BATCH_MAX:
+        raise ValueError(f"a batch has 1 to {BATCH_MAX} intents, not {len(intents)}")
+    items = [wire.CreateWithdrawalRequest(intent=_statement(intent)) for intent in intents]
+    request = wire.BatchCreateWithdrawalsRequest(requests=items)
+    return Ask("BatchCreateWithdrawals", request, partial(_results, len(items)), BATCH_SECONDS)
+
+
+def get_withdrawal(name: str) -> Ask[wire.Withdrawal]:
+    """Ask for `withdrawals/{digest}`."""
+    return _withdrawal("GetWithdrawal", wire.GetWithdrawalRequest(name=name))
+
+
+def list_withdrawals(
+    states: Collection[State] = (),
+    wallet: str = "",
+    waiting_for: str = "",
+    request_id: str = "",
+    requester: str = "",
+) -> Pages[wire.Withdrawal]:
+    """Ask for withdrawals; every filter that is given must fit."""
+    request = partial(
+        wire.ListWithdrawalsRequest,
+        states=[f"WITHDRAWAL_STATE_{state}" for state in states],
+        wallet=f"wallets/{wallet.removeprefix('wallets/')}" if wallet else "",
+        waiting_for=waiting_for,
+        request_id=request_id,
+        requester=requester,
+    )
+    return Pages("ListWithdrawals", request, "withdrawals")
+
+
+def watch_withdrawals(cursor: str, *, skip_past: bool) -> wire.WatchWithdrawalsRequest:
+    """Return the request for every change after `cursor`."""
+    return wire.WatchWithdrawalsRequest(cursor=cursor, skip_past=skip_past and not cursor)
+
+
+def send_cancel(name: str, cancel: Signed) -> Ask[wire.Withdrawal]:
+    """Ask to take a withdrawal back."""
+    request = wire.CancelWithdrawalRequest(name=name, cancel=_statement(cancel))
+    return _withdrawal("CancelWithdrawal", request)
+
+
+def send_approval(name: str, approval: Signed) -> Ask[wire.Withdrawal]:
+    """Hand over an officer's decision."""
+    request = wire.CreateApprovalRequest(parent=name, approval=_statement(approval))
+    return _withdrawal("CreateApproval", request)
+
+
+def list_pending_approvals() -> Pages[wire.Withdrawal]:
+    """Ask for what waits for officers."""
+    return Pages("ListPendingApprovals", wire.ListPendingApprovalsRequest, "withdrawals")
+
+
+def get_wallet(name: str) -> Ask[wire.Wallet]:
+    """Ask for `wallets/{wallet}`."""
+    return Ask("GetWallet", wire.GetWalletRequest(name=name), attrgetter("wallet"))
+
+
+def list_wallets() -> Pages[wire.Wallet]:
+    """Ask for the policy's wallets."""
+    return Pages("ListWallets", wire.ListWalletsRequest, "wallets")
+
+
+def list_balances() -> Pages[wire.Balance]:
+    """Ask for custody's books."""
+    return Pages("ListBalances", wire.ListBalancesRequest, "balances")
+
+
+def get_policy() -> Ask[wire.GetPolicyResponse]:
+    """Ask what is in force."""
+    return Ask("GetPolicy", wire.GetPolicyRequest(), _whole)
+
+
+def create_book_version(
+    book: bytes, changes: Sequence[Signed]
+) -> Ask[wire.CreateBookVersionResponse]:
+    """Hand over an address-book version."""
+    signed = [_statement(change) for change in changes]
+    request = wire.CreateBookVersionRequest(book=book, changes=signed)
+    return Ask("CreateBookVersion", request, _whole)
+
+
+def get_status() -> Ask[wire.GetStatusResponse]:
+    """Ask how custody is doing."""
+    return Ask("GetStatus", wire.GetStatusRequest(), _whole)
+
+
+def list_audit_events(after: int) -> Pages[wire.AuditEvent]:
+    """Ask for the audit log."""
+    return Pages("ListAuditEvents", partial(wire.ListAuditEventsRequest, after=after), "events")
+
+
+def _withdrawal(method: str, request: Any) -> Ask[wire.Withdrawal]:
+    return Ask(method, request, attrgetter("withdrawal"))
+
+
+def _whole(response: Any) -> Any:
+    return response
+
+
+def _results(asked: int, response: wire.BatchCreateWithdrawalsResponse) -> list[Result]:
+    if len(response.results) != asked:
+        raise ValueError(f"{asked} intents got {len(response.results)} answers: not custody")
+    return [_result(item) for item in response.results]
+
+
+def _result(item: wire.CreateWithdrawalResult) -> Result:
+    if item.HasField("withdrawal"):
+        return item.withdrawal
+    said = item.refusal
+    code = Code(said.code) if said.code in set(Code) else Code.FAULT
+    message = said.message if code == said.code else f"{said.code}: {said.message}"
+    return Refusal(code, message, said.rule, said.field)
+
+
+def _statement(signed: Signed) -> wire.SignedStatement:
+    return wire.SignedStatement(statement=signed.statement, signature=signed.signature)

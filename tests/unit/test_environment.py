@@ -1,0 +1,57 @@
+"""Variables over the file: they win, they are typed, and the wrong ones refuse to start."""
+
+import pytest
+
+from custody.environment import VariableError, read_with_environment
+from policies.reader import FileError, Table
+
+FILE = 'listen = "a:1"\n\n[fee]\nunit_price = 5\n'
+
+
+def number(value: object) -> int:
+    if type(value) is not int:
+        raise ValueError("must be a whole number")
+    return value
+
+
+def read(root: Table) -> tuple[str, int]:
+    fee = root.table("fee")
+    found = (root.value("listen", str), fee.value("unit_price", number))
+    fee.done()
+    return found
+
+
+def settings(text: str = FILE, **variables: str) -> tuple[str, int]:
+    return read_with_environment(text, "api", variables, read)
+
+
+def test_without_variables_the_file_stands() -> None:
+    assert settings(KURA_WORKER_LISTEN="b:2", PATH="/bin", KURA_APIS_X="1") == ("a:1", 5)
+
+
+def test_variables_stand_above_the_file() -> None:
+    assert settings(KURA_API_LISTEN="b:2", KURA_API_FEE_UNIT_PRICE="7") == ("b:2", 7)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("KURA_API_LISEN", "b:2", "KURA_API_LISEN: is not known here"),
+        ("KURA_API_FEE_TIP", "1", "KURA_API_FEE_TIP: is not known here"),
+        ("KURA_API_FEE_UNIT_PRICE", "much", "KURA_API_FEE_UNIT_PRICE: must be a whole number"),
+        ("KURA_API_FEE", "1", "KURA_API_FEE: must be a table"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_the_reason(variable: str, value: str, words: str) -> None:
+    with pytest.raises(VariableError, match=words):
+        settings(**{variable: value})
+
+
+def test_a_wrong_line_of_the_file_is_still_named_beside_variables() -> None:
+    with pytest.raises(FileError, match=r"line 4: fee.unit_price: must be a whole number"):
+        settings(FILE.replace("= 5", '= "5"'), KURA_API_LISTEN="b:2")
+
+
+def test_a_table_that_the_file_leaves_out_can_come_from_variables() -> None:
+    text = FILE.replace("[fee]\nunit_price = 5\n", "")
+    assert settings(text, KURA_API_FEE_UNIT_PRICE="7") == ("a:1", 7)
