@@ -86,7 +86,7 @@ def api(tmp_path: Path, database: str) -> Iterator[Api]:
     with process("tests.hostile_server", str(tmp_path / "pki"), database) as server:
         assert server.stdout
         port = int(server.stdout.readline())
-        yield Api(f"localhost:{port}", authority, tmp_path / "pki", server.pid)
+        yield Api(f"127.0.0.1:{port}", authority, tmp_path / "pki", server.pid)
 
 
 async def said(channel: grpc.aio.Channel, method: str = "ListBalances") -> Code | str:
