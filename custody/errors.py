@@ -55,9 +55,14 @@ class ReusedRefusal(Refusal):
     name: str = ""
 
 
+def status_of(code: Code) -> grpc.StatusCode:
+    """Return the status that a call refused with this code ends with."""
+    return _STATUS.get(code, grpc.StatusCode.FAILED_PRECONDITION)
+
+
 async def abort(context: grpc.aio.ServicerContext, refusal: Refusal) -> NoReturn:
     """End the call with the status, words and details of a refusal."""
-    code = _STATUS.get(refusal.code, grpc.StatusCode.FAILED_PRECONDITION)
+    code = status_of(refusal.code)
     words = f"{refusal.code}: {refusal.message}; next: {NEXT[refusal.code]}"
     status = status_pb2.Status(code=code.value[0], message=words, details=_details(refusal))
     metadata = ((DETAILS_KEY, status.SerializeToString()),)

@@ -1,11 +1,11 @@
-"""The relay: dials the worker, hands each frame to the signer's Unix socket, and each reply back.
+"""The relay: dials each worker, hands each frame to the signer's Unix socket, and each reply back.
 
 It holds no key and no policy, listens on nothing, and never looks inside a frame.
 """
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -21,14 +21,21 @@ _LENGTH = struct.Struct(">I")
 log = structlog.get_logger()
 
 
-async def relay(target: str, credentials: grpc.ChannelCredentials, socket: Path) -> None:
-    """Carry frames for ever; reconnect to the worker and to the signer whenever either is gone."""
+async def relay(targets: Sequence[str], credentials: grpc.ChannelCredentials, socket: Path) -> None:
+    """Carry frames between every worker and the signer for ever, each worker on its own."""
+    async with asyncio.TaskGroup() as group:
+        for target in targets:
+            group.create_task(_serve(target, credentials, socket))
+
+
+async def _serve(target: str, credentials: grpc.ChannelCredentials, socket: Path) -> None:
+    """Reconnect to the worker and to the signer whenever either is gone."""
     while True:
         async with grpc.aio.secure_channel(target, credentials) as channel:
             try:
                 await _carry(channel, socket)
             except grpc.aio.AioRpcError as error:
-                log.warning("worker not reached", reason=error.details(), next="trying again")
+                log.warning("worker not reached", worker=target, reason=error.details())
         await asyncio.sleep(RECONNECT_SECONDS)
 
 

@@ -15,11 +15,12 @@ from custody.flows.parts import Fee
 from custody.limits import LINK, Limits
 from custody.logs import FORMATS
 from custody.tls import TlsFiles
-from policies.reader import Table
+from policies.reader import EntryError, Table
 
 T = TypeVar("T")
 COMPUTE_UNITS_MAX = 1_400_000
 LIMIT_MAX = 1_000_000
+WORKERS_MAX = 8  # as many connections as the signer takes at once
 _PASSWORD = re.compile(r"password\s*=|//[^/@]*:[^/@]*@")
 
 
@@ -50,9 +51,9 @@ class WorkerSettings(ApiSettings):
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """`gateway` is the worker's host:port, `socket` the signer's Unix socket."""
+    """`gateways` are the workers' host:port, 1 to 8; `socket` is the signer's Unix socket."""
 
-    gateway: str
+    gateways: tuple[str, ...]
     socket: Path
     tls: TlsFiles
     tracing: str
@@ -111,7 +112,7 @@ def worker_settings(root: Table, folder: Path) -> WorkerSettings:
 def relay_settings(root: Table, folder: Path) -> RelaySettings:
     """Read the relay's settings."""
     return RelaySettings(
-        gateway=root.value("gateway", _text),
+        gateways=_gateways(root),
         socket=folder / root.value("socket", _text),
         tls=read_tls(root, folder),
         tracing=_tracing(root),
@@ -125,6 +126,13 @@ def read_tls(root: Table, folder: Path) -> TlsFiles:
     files = [folder / table.value(key, _text) for key in ("ca", "certificate", "key")]
     table.done()
     return TlsFiles(*files)
+
+
+def _gateways(root: Table) -> tuple[str, ...]:
+    gateways = root.values("gateways", _address)
+    if not 0 < len(gateways) <= WORKERS_MAX:
+        raise EntryError((*root.path, "gateways"), f"must name 1 to {WORKERS_MAX} workers")
+    return gateways
 
 
 def _metrics(root: Table) -> str:

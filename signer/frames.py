@@ -19,7 +19,7 @@ from kura.signer.v1 import signer_pb2 as wire
 
 FRAME_BYTES_MAX = 1024 * 1024
 JOBS_MAX = 1_000
-CONNECTIONS_MAX = 4
+CONNECTIONS_MAX = 8
 _ENVELOPE_BYTES = 11  # a tag and the longest varint: of the id, of a result's length
 _LENGTH = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("iII")

@@ -56,8 +56,8 @@ def relay(settings: Settings) -> None:
     """Carry frames from the worker to the signer: custody serve relay --settings relay.toml."""
     chosen = read_settings(settings, "relay", relay_settings)
     credentials = chosen.tls.channel_credentials()
-    print(f"relay ready, dialling {chosen.gateway}", flush=True)
-    _run("relay", _until_stopped(carry(chosen.gateway, credentials, chosen.socket)), chosen)
+    print(f"relay ready, dialling {', '.join(chosen.gateways)}", flush=True)
+    _run("relay", _until_stopped(carry(chosen.gateways, credentials, chosen.socket)), chosen)
 
 
 async def _api(settings: ApiSettings) -> None:

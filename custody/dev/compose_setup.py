@@ -96,7 +96,7 @@ def _write_servers(authority: Authority, volumes: Path) -> None:
         _write(volume / "settings.toml", [f'listen = "{address}"', *DATABASE, "[tls]", *tls, *fee])
     volume = volumes / "relay"
     tls = _issue(authority, volume, Identity(Role.RELAY, "hot-1"))
-    lines = [f'gateway = "{GATEWAY}"', 'socket = "/run/kura/signer.sock"', "[tls]", *tls]
+    lines = [f'gateways = ["{GATEWAY}"]', 'socket = "/run/kura/signer.sock"', "[tls]", *tls]
     _write(volume / "settings.toml", lines)
 
 

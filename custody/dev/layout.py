@@ -108,8 +108,8 @@ def _write_servers(layout: Layout, authority: Authority) -> None:
         lines += [*_tls_lines(tls), *(fee if process == "worker" else [])]
         layout.settings(process).write_text("\n".join(lines) + "\n")
     tls = authority.issue(Identity(Role.RELAY, "hot-1"))
-    gateway = f'gateway = "localhost:{layout.port("worker")}"'
-    lines = [gateway, f'socket = "{layout.signer / "signer.sock"}"', "[tls]", *_tls_lines(tls)]
+    gateways = f'gateways = ["localhost:{layout.port("worker")}"]'
+    lines = [gateways, f'socket = "{layout.signer / "signer.sock"}"', "[tls]", *_tls_lines(tls)]
     layout.settings("relay").write_text("\n".join(lines) + "\n")
 
 

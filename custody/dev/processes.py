@@ -140,7 +140,7 @@ def _alive(pid: int) -> bool:
     if pid in _children:
         return _children[pid].poll() is None
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+    return state != "Z"  # a zombie waits for whoever started it

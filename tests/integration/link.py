@@ -48,7 +48,7 @@ class Link:
     async def relay(self) -> AsyncIterator[None]:
         """Our relay."""
         tls = self.authority.issue(Identity(Role.RELAY, "hot-1")).channel_credentials()
-        async with running(relay(f"localhost:{self.port}", tls, self.socket)):
+        async with running(relay([f"localhost:{self.port}"], tls, self.socket)):
             yield
 
     @asynccontextmanager

@@ -119,10 +119,12 @@ async def test_filters_and_their_pages(
         first = await stub.ListWithdrawals(request)
         request.page_token = first.next_page_token
         last = await stub.ListWithdrawals(request)
+        plain = await stub.ListWithdrawals(wire.ListWithdrawalsRequest(page_size=2))
         assert [item.request_id for item in last.withdrawals] == ids[:1]
         for other in (
             wire.ListWithdrawalsRequest(page_token=first.next_page_token),
             wire.ListWithdrawalsRequest(page_token=first.next_page_token, wallet="wallets/a"),
+            wire.ListWithdrawalsRequest(page_token=plain.next_page_token, states=states),
         ):
             _, refusal = await refused(stub.ListWithdrawals(other))
             assert (refusal.code, refusal.field) == (Code.ARGUMENT_INVALID, "page_token")

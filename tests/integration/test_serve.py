@@ -57,7 +57,7 @@ def spoil(file: Path, old: str, new: str) -> None:
         ("worker", ("unit_limit = 2000", "unit_limit = true"), "line 9: fee.unit_limit: must be"),
         ("worker", ("unit_limit = 2000", "unit_limit = 2e3"), "line 9: fee.unit_limit: must be"),
         ("worker", ("database = ", "database = 1 #"), "line 2: database: must be text"),
-        ("relay", ("gateway = ", "worker = "), "line 1: gateway is missing"),
+        ("relay", ("gateways = ", "workers = "), "line 1: gateways is missing"),
         (
             "relay",
             ("socket = ", 'listen = "127.0.0.1:1"\nsocket = '),

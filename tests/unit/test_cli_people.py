@@ -324,3 +324,13 @@ def test_wallets_are_those_of_the_pinned_policy(
     code, out, err = run(*command)
     assert (code, out) == (1, "")
     assert "policy digest" in err
+
+
+def test_a_list_asks_for_what_the_options_choose(
+    run: Run, custody: MemoryCustody, alice: Path
+) -> None:
+    options = ("--state", "queued", "--state", "ending", "--waiting-for", "FUNDS")
+    assert run("--config", alice, "withdrawal", "list", *options, "--wallet", "hot-sol")[0] == 0
+    (request,) = custody.sent("ListWithdrawals")
+    assert list(request.states) == [wire.WITHDRAWAL_STATE_QUEUED, wire.WITHDRAWAL_STATE_ENDING]
+    assert (request.waiting_for, request.wallet) == ("FUNDS", "wallets/hot-sol")

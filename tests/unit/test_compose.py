@@ -41,7 +41,7 @@ def test_every_process_can_read_its_settings(volumes: Path) -> None:
     relay = read_settings(volumes / "relay" / "settings.toml", "relay", relay_settings)
     for tls in (api.tls, worker.tls, relay.tls):
         assert tls.server_credentials()
-    assert relay.gateway == worker.listen
+    assert relay.gateways == (worker.listen,)
     signer = read_signer_settings(ROOT / "signer" / "container" / "signer.toml")
     assert (signer.socket, signer.peer_uid) == (relay.socket, USERS["relay"])
     client = read_config(volumes / "clients" / "exchange.toml")
