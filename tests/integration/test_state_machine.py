@@ -120,9 +120,7 @@ class Custody(RuleBasedStateMachine):
     def create_other_bytes(self, data: st.DataObject, more: int) -> None:
         _, request = self._some(data)
         old = request.intent
-        other = self.house.intent(
-            request_id=old.request_id, amount=old.amount + more, expires=old.expires + 1
-        )
+        other = self.house.intent(request_id=old.request_id, amount=old.amount + more)
         refused = self.trial.run(self.house.submit(other))
         assert isinstance(refused, Refusal), refused
         assert refused.code == Code.REQUEST_ID_REUSED, refused
