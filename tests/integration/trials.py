@@ -29,7 +29,7 @@ from tests.softhsm import softhsm_token
 
 T = TypeVar("T")
 TEMPLATE = "trial_template"
-FUNDS = 6 * SOL
+FUNDS = 2 * SOL
 # Where a process can die, right after the effect: in the signer, on a wire, inside a transaction.
 SIGNER_DEATHS = ((Journal, "reserve"), (Journal, "record"), (Journal, "end"))
 DEATHS: tuple[tuple[object, str], ...] = (

@@ -1,0 +1,111 @@
+"""kill -9 of each process at named points of a payment, or of its end: all comes back by itself."""
+
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from custody.client import state_of
+from custody.dev import processes
+from custody.dev.genesis import NETWORK
+from custody.dev.layout import WALLET
+from custody.dev.system import System, isolation
+from kura.custody.v1 import custody_pb2 as wire
+from tests.faults.dying import POINTS, last_words
+
+DYING = Path(__file__).with_name("dying.py")
+SMALL, LARGE = 1_000_000, 5_000_000_000  # lamports; a large one waits for officers
+DEATH_SECONDS = 30.0
+PAID = ["CREATED", "RESERVED", "SIGNATURE", "BROADCAST", "SENT", "FINALISED"]
+CANCELLED = ["CREATED", "CANCEL", "CANCEL_CERTIFIED"]
+
+
+def start_dying(system: System, point: str) -> processes.Running:
+    """Put a process that will die at `point` in the place of the one that runs."""
+    name = POINTS[point].process
+    os.kill(system.pid(name), signal.SIGKILL)
+    system.stop(name)
+    command: list[str | Path] = [sys.executable, DYING, point]
+    if name == "signer":
+        command = [*isolation(), *command, "--config", system.layout.signer_settings, "serve"]
+    else:
+        command += ["serve", name, "--settings", system.layout.settings(name)]
+    return system.run(name, command)
+
+
+def pay(system: System, request_id: str, amount: int, *, cancels: bool) -> wire.Withdrawal:
+    """Do as a backend does, which sees no error; return the withdrawal at its end."""
+    with system.client("exchange") as custody:
+        made = custody.create_withdrawal(
+            request_id=request_id,
+            wallet=WALLET,
+            network=NETWORK,
+            asset="SOL",
+            address=system.customers[0],
+            amount=amount,
+        )
+        if cancels:
+            custody.cancel(made.name)
+
+        def look() -> wire.Withdrawal | None:  # more often than custody.wait does
+            seen = custody.get_withdrawal(made.name)
+            return seen if state_of(seen).ended else None
+
+        return system.until("its end", look)
+
+
+def transactions(system: System) -> list[str]:
+    found = system.rpc("getSignaturesForAddress", system.customers[0])
+    assert isinstance(found, list)
+    return [item["signature"] for item in found]
+
+
+def unused(system: System) -> bool | None:
+    """True when every nonce can be used, so that nothing but the payment is sent or signed."""
+    with psycopg.connect(system.layout.postgres.dsn) as connection:
+        row = connection.execute("SELECT count(value), count(*) FROM nonce").fetchone()
+    return True if row and row[0] == row[1] > 0 else None
+
+
+def steps(system: System, name: str) -> list[str]:
+    query = "SELECT event FROM event WHERE kind = 'WITHDRAWAL' AND subject = %s ORDER BY sequence"
+    with psycopg.connect(system.layout.postgres.dsn) as connection:
+        return [event for (event,) in connection.execute(query, (name,)).fetchall()]
+
+
+def books(system: System) -> tuple[int, int]:
+    """What our books say of the wallet: total, in use."""
+    with system.client("auditor") as custody:
+        (balance,) = custody.list_balances()
+    return int(balance.total), int(balance.in_use)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_payment_outlives_kill_9_at(system: System, point: str) -> None:
+    system.until("every nonce", lambda: unused(system))
+    before, sent = system.balance(system.customers[0]), transactions(system)
+    cancels, name = POINTS[point].cancels, POINTS[point].process
+    dying = start_dying(system, point)
+    with ThreadPoolExecutor(1) as backend:
+        asked = backend.submit(pay, system, point, LARGE if cancels else SMALL, cancels=cancels)
+        try:
+            assert processes._children[dying.pid].wait(DEATH_SECONDS) == -signal.SIGKILL
+            assert last_words(point) in dying.log.read_text().splitlines()
+        finally:
+            system.stop(name)
+            system.start(name)
+        ended = asked.result()
+    new = transactions(system)[: -len(sent) or None]
+    if cancels:
+        assert ended.state == wire.WITHDRAWAL_STATE_CANCELLED
+        assert (new, system.balance(system.customers[0])) == ([], before)
+    else:
+        assert ended.state == wire.WITHDRAWAL_STATE_COMPLETED
+        assert new == [ended.transaction_id]
+        assert system.balance(system.customers[0]) == before + SMALL
+    assert steps(system, ended.name) == (CANCELLED if cancels else PAID)
+    assert books(system) == (system.balance(system.wallet_address), 0)
