@@ -18,6 +18,8 @@ FRAME_BYTES_MAX = 1024 * 1024
 SIGNER_SECONDS = 8.0
 RECONNECT_SECONDS = 0.5
 _LENGTH = struct.Struct(">I")
+_NO_SIGNER = "start signer serve and read what it says; the relay tries again by itself"
+_NO_WORKER = "start custody serve worker; the relay dials again by itself"
 log = structlog.get_logger()
 
 
@@ -35,7 +37,9 @@ async def _serve(target: str, credentials: grpc.ChannelCredentials, socket: Path
             try:
                 await _carry(channel, socket)
             except grpc.aio.AioRpcError as error:
-                log.warning("worker not reached", worker=target, reason=error.details())
+                log.warning(
+                    "worker not reached", worker=target, reason=error.details(), next=_NO_WORKER
+                )
         await asyncio.sleep(RECONNECT_SECONDS)
 
 
@@ -66,8 +70,9 @@ async def _forward(
                 reply = await signer.call(frame.request)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
         signer.close()
-        words = f"the relay cannot reach the signer: {type(error).__name__}: {error}"
-        log.warning("signer not reached", reason=str(error), next="is signer serve running?")
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        log.warning("signer not reached", socket=str(signer.path), reason=reason, next=_NO_SIGNER)
+        words = f"the relay cannot reach the signer: {reason}"
         return gateway_pb2.ConnectRequest(id=frame.id, unreachable=words)
     return gateway_pb2.ConnectRequest(id=frame.id, reply=reply)
 
@@ -76,13 +81,13 @@ class Signer:
     """One connection to the signer's socket, opened when needed."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def call(self, request: bytes) -> bytes:
         """Send one frame and return the reply's bytes."""
         if self._streams is None:
-            self._streams = await asyncio.open_unix_connection(str(self._path))
+            self._streams = await asyncio.open_unix_connection(str(self.path))
         reader, writer = self._streams
         writer.write(_LENGTH.pack(len(request)) + request)
         await writer.drain()

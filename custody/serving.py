@@ -19,8 +19,8 @@ STREAMS_PER_CONNECTION = 100
 
 async def build_server(
     listen: str, tls: TlsFiles, shown: Sequence[str] = (), limits: Limits | None = None
-) -> tuple[grpc.aio.Server, int]:
-    """Return a server that is not started yet, and its port; OSError when it cannot listen.
+) -> tuple[grpc.aio.Server, int, health.aio.HealthServicer]:
+    """Return a server that is not started yet, its port and its health; OSError when it cannot.
 
     `listen`: host:port, port 0 for a free one; `shown`: full names of the services that health and
     reflection tell of. Add the servicers, then start it.
@@ -35,7 +35,7 @@ async def build_server(
     names = (*shown, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     try:
-        return server, server.add_secure_port(listen, tls.server_credentials())
+        return server, server.add_secure_port(listen, tls.server_credentials()), checks
     except RuntimeError as error:
         words = "is the port free, and is tls.key the key of tls.certificate?"
         raise OSError(f"cannot listen on {listen}: {words}") from error

@@ -77,7 +77,9 @@ async def _listen(parts: WorkerParts, wakes: list[asyncio.Event]) -> None:
                 for wake in wakes:
                     wake.set()
         except OperationalError as error:
-            log.warning("database not reached", line="listen", reason=str(error))
+            log.warning(
+                "database not reached", line="listen", reason=str(error), next="trying again"
+            )
             await asyncio.sleep(FAULT_SECONDS)
 
 

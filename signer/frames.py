@@ -24,6 +24,8 @@ _ENVELOPE_BYTES = 11  # a tag and the longest varint: of the id, of a result's l
 _LENGTH = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("iII")
 
+_STOPPED = "Nothing is lost: mend the journal's disk or the token, then start signer serve again"
+
 Answer = Callable[[wire.Job], wire.Result]
 
 
@@ -61,11 +63,14 @@ def serve(path: Path, peer_uid: int, answer: Answer) -> None:
     free = threading.BoundedSemaphore(CONNECTIONS_MAX)
     with _listen(path) as listener:
         print(f"signer ready on {path}", flush=True)  # noqa: T201 - its supervisor waits for it
-        while True:
-            free.acquire()
-            connection, _ = listener.accept()
-            arguments = (connection, peer_uid, answer, lock, free)
-            threading.Thread(target=_converse, args=arguments, daemon=True).start()
+        try:
+            while True:
+                free.acquire()
+                connection, _ = listener.accept()
+                arguments = (connection, peer_uid, answer, lock, free)
+                threading.Thread(target=_converse, args=arguments, daemon=True).start()
+        finally:
+            lock.acquire()  # told to stop: the frame in hand is answered whole, none is begun
 
 
 def reply_to(frame: bytes, answer: Answer) -> bytes:
@@ -127,7 +132,8 @@ def _answered(frame: bytes, answer: Answer, lock: threading.Lock) -> bytes:
         try:
             return reply_to(frame, answer)
         except BaseException as fault:  # noqa: BLE001 - any fault ends the signer
-            print(f"signer stopped: {type(fault).__name__}: {fault}", file=sys.stderr, flush=True)  # noqa: T201
+            words = f"signer stopped: {type(fault).__name__}: {fault}. {_STOPPED}"
+            print(words, file=sys.stderr, flush=True)  # noqa: T201
             os._exit(os.EX_SOFTWARE)
 
 

@@ -54,7 +54,7 @@ async def main(folder: Path, dsn: str) -> None:
     parts = Parts(database=Database(dsn), node=SolanaNode("http://127.0.0.1:9"))
     await parts.database.open()
     tls = Authority(folder).issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port = await build_server("127.0.0.1:0", tls, limits=LIMITS)
+    server, port, _ = await build_server("127.0.0.1:0", tls, limits=LIMITS)
     custody_pb2_grpc.add_CustodyServicer_to_server(Servicer(parts), server)
     await server.start()
     say(str(port))

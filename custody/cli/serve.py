@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
 import grpc
 from cyclopts import App, Parameter
+from grpc_health.v1 import health
 
 from custody import logs, metrics, tracing
 from custody.api import CustodyServicer
@@ -56,54 +58,71 @@ def relay(settings: Settings) -> None:
     """Carry frames from the worker to the signer: custody serve relay --settings relay.toml."""
     chosen = read_settings(settings, "relay", relay_settings)
     credentials = chosen.tls.channel_credentials()
-    print(f"relay ready, dialling {', '.join(chosen.gateways)}", flush=True)
-    _run("relay", _until_stopped(carry(chosen.gateways, credentials, chosen.socket)), chosen)
+    ready = f"relay ready, dialling {', '.join(chosen.gateways)}"
+    _run("relay", _until_stopped(carry(chosen.gateways, credentials, chosen.socket), ready), chosen)
 
 
 async def _api(settings: ApiSettings) -> None:
     database, node = Database(settings.database), SolanaNode(settings.node)
-    server, _ = await build_server(settings.listen, settings.tls, [CUSTODY], limits=settings.limits)
+    server, _, checks = await build_server(
+        settings.listen, settings.tls, [CUSTODY], settings.limits
+    )
     parts = Parts(database=database, node=node)
     custody_pb2_grpc.add_CustodyServicer_to_server(CustodyServicer(parts), server)
-    await database.open()
-    with metrics.serving(settings.metrics, parts):
-        await _serve("api", settings, server, asyncio.Event().wait())
-    await node.close()
-    await database.close()
+    ready = f"api ready on {settings.listen}"
+    async with _open(parts):
+        with metrics.serving(settings.metrics, parts):
+            await _serve(ready, server, checks, asyncio.Event().wait())
 
 
 async def _worker(settings: WorkerSettings) -> None:
     database, node, gateway = Database(settings.database), SolanaNode(settings.node), Gateway()
-    server, _ = await build_server(settings.listen, settings.tls, limits=settings.limits)
+    server, _, checks = await build_server(settings.listen, settings.tls, limits=settings.limits)
     gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
     parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
-    await database.open()
-    with metrics.serving(settings.metrics, parts):
-        await _serve("worker", settings, server, work(parts), gateway.close)
-    await node.close()
-    await database.close()
+    ready = f"worker ready on {settings.listen}"
+    async with _open(parts):
+        with metrics.serving(settings.metrics, parts):
+            await _serve(ready, server, checks, work(parts), gateway.close)
+
+
+@asynccontextmanager
+async def _open(parts: Parts) -> AsyncIterator[None]:
+    await parts.database.open()
+    try:
+        yield
+    finally:
+        await parts.node.close()
+        await parts.database.close()
 
 
 async def _serve(
-    name: str,
-    settings: ApiSettings,
+    ready: str,
     server: grpc.aio.Server,
+    checks: health.aio.HealthServicer,
     work: Awaitable[object],
     close: Callable[[], None] = lambda: None,
 ) -> None:
     await server.start()
-    print(f"{name} ready on {settings.listen}", flush=True)
-    await _until_stopped(work)
-    close()
-    await server.stop(GRACE_SECONDS)
+    try:
+        await _until_stopped(work, ready)
+    finally:
+        await checks.enter_graceful_shutdown()  # balancers send nobody here any more
+        close()
+        await server.stop(GRACE_SECONDS)  # calls that are being answered still are
 
 
-async def _until_stopped(work: Awaitable[object]) -> None:
-    """Run `work` until it ends or the process is told to stop."""
+async def _until_stopped(work: Awaitable[object], ready: str) -> None:
+    """Run `work` until it ends or the process is told to stop; first say `ready`.
+
+    What is cut off hands itself back: a transaction is rolled back, and whoever runs next reads the
+    same work from the database.
+    """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
+    print(ready, flush=True)
     await asyncio.wait({task})
     if not task.cancelled() and task.exception():
         raise task.exception() or AssertionError

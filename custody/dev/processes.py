@@ -5,11 +5,13 @@ it found again.
 """
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 _LISTEN = "0A"
+_PORTS = (20_000, 32_000)
 
 # What this very process started and has to reap.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -102,10 +105,15 @@ def running(folder: Path, name: str) -> bool:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of the loopback interface that nobody has now.
+
+    Below those that the kernel lends to outgoing connections: one would be gone before its use.
+    """
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311 - not a secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def seen(name: str, pid: int) -> Seen:

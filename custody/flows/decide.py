@@ -9,6 +9,7 @@ from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from policies.codes import Code, Refusal
 from policies.evaluate import Allowed, open_intent
+from policies.policy import Policy
 from policies.statements import Cancel, Signed, StatementError, decode, digest, verify
 
 
@@ -25,8 +26,11 @@ async def create_approval(
             return row
         if row.state != State.PENDING_APPROVAL:
             return Refusal(Code.TOO_LATE, f"the withdrawal is {row.state}: nobody is asked now")
+        policy = await checks.policy_in_force(connection)
+        if isinstance(policy, Refusal):  # before it is kept: nothing settles it later
+            return policy
         refusal = await _keep(connection, row, officer, signed)
-        return refusal or await _settle(connection, row, officer)
+        return refusal or await _settle(connection, policy, row, officer)
 
 
 async def cancel_withdrawal(
@@ -69,10 +73,7 @@ async def _keep(connection: Connection, row: Row, officer: str, signed: Signed) 
     return None
 
 
-async def _settle(connection: Connection, row: Row, officer: str) -> Row:
-    policy = await checks.policy_in_force(connection)
-    if isinstance(policy, Refusal):
-        return row
+async def _settle(connection: Connection, policy: Policy, row: Row, officer: str) -> Row:
     approvals = await checks.approvals(connection, policy, row.digest)
     verdict = await checks.verdict(connection, row.signed, approvals, unix_ms())
     if isinstance(verdict, Allowed):

@@ -48,10 +48,13 @@ async def save(connection: Connection, row: SignerRow) -> None:
 
 
 async def latest(connection: Connection) -> SignerRow | None:
-    """Return the signer seen last; what claims to come from the future is nobody."""
+    """Return the signer seen last; what claims to come from the future is nobody.
+
+    By the clock, not by the time at which this transaction began: others commit after that.
+    """
     query = (
         "SELECT audit_key, policy, policy_digest, book_version, book_digest FROM signer"
-        " WHERE seen <= now() ORDER BY seen DESC LIMIT 1"
+        " WHERE seen <= clock_timestamp() ORDER BY seen DESC LIMIT 1"
     )
     async with connection.cursor(row_factory=class_row(SignerRow)) as cursor:
         await cursor.execute(query)

@@ -35,7 +35,7 @@ class Link:
         """A worker that serves a gateway, on the same port each time."""
         gateway = Gateway()
         tls = self.authority.issue(Identity(Role.SERVER, "worker"), HOSTS)
-        server, self.port = await build_server(f"127.0.0.1:{self.port}", tls)
+        server, self.port, _ = await build_server(f"127.0.0.1:{self.port}", tls)
         gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
         await server.start()
         try:

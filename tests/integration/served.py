@@ -56,7 +56,7 @@ async def served(parts: Parts, folder: Path) -> AsyncIterator[Served]:
     """Serve the API as `custody serve api` does, on a free port."""
     authority = Authority(folder)
     tls = authority.issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port = await build_server("127.0.0.1:0", tls, [CUSTODY])
+    server, port, _ = await build_server("127.0.0.1:0", tls, [CUSTODY])
     made = Served(authority, f"localhost:{port}")
     recording = {name: _recorded(name, made.ran) for name in METHODS}
     servicer = type("Recording", (CustodyServicer,), recording)(parts)

@@ -2,6 +2,7 @@
 
 from custody.flows import decide
 from custody.flows.sign import claim
+from custody.store import signers
 from custody.store.withdrawals import Row
 from policies.codes import Code, Refusal
 from policies.statements import Cancel, Signed
@@ -39,6 +40,15 @@ async def test_one_rejection_ends_it(house: House) -> None:
     assert (ended.state, ended.refusal_code) == ("REJECTED", "APPROVAL_REJECTED")
     assert "bob" in ended.refusal_message
     assert not house.gateway.asked
+
+
+async def test_a_signer_seen_after_the_transaction_began_is_one(house: House) -> None:
+    await house.ready()
+    async with house.parts.database.transaction() as early:
+        await early.execute("SELECT now()")
+        async with house.parts.database.transaction() as late:
+            await late.execute("UPDATE signer SET seen = now()")
+        assert await signers.latest(early) is not None
 
 
 async def test_an_officer_may_change_to_a_rejection(house: House) -> None:

@@ -50,7 +50,7 @@ def servicer() -> Servicer:
 async def dial(servicer: Servicer, tmp_path: Path) -> AsyncIterator[Any]:
     authority = Authority(tmp_path / "pki")
     tls = authority.issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port = await build_server("127.0.0.1:0", tls, limits=LIMITS)
+    server, port, _ = await build_server("127.0.0.1:0", tls, limits=LIMITS)
     custody_pb2_grpc.add_CustodyServicer_to_server(servicer, server)
     await server.start()
 

@@ -36,7 +36,7 @@ async def target(authority: Authority, database: str) -> AsyncIterator[str]:
     parts = Parts(database=Database(database), node=SolanaNode("http://127.0.0.1:9"))
     await parts.database.open()
     tls = authority.issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port = await build_server("localhost:0", tls)
+    server, port, _ = await build_server("localhost:0", tls)
     custody_pb2_grpc.add_CustodyServicer_to_server(CustodyServicer(parts), server)
     await server.start()
     yield f"localhost:{port}"

@@ -1,0 +1,124 @@
+"""What a process needs is gone: it says what, keeps accepting what it can, and loses nothing."""
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from custody.client import state_of
+from custody.dev import processes
+from custody.dev.genesis import NETWORK
+from custody.dev.layout import WALLET
+from custody.dev.pki import Authority
+from custody.dev.system import System
+from custody.identity import Identity, Role
+from kura.custody.v1 import custody_pb2 as wire
+from kura.custody.v1 import custody_pb2_grpc
+from tests.faults.test_kill_points import SMALL, transactions, unused
+
+STOP_SECONDS = 30.0
+ANSWER_SECONDS = 30.0
+
+
+def ask(system: System, request_id: str) -> str:
+    with system.client("exchange") as custody:
+        return custody.create_withdrawal(
+            request_id=request_id,
+            wallet=WALLET,
+            network=NETWORK,
+            asset="SOL",
+            address=system.customers[0],
+            amount=SMALL,
+        ).name
+
+
+def until_it_waits_for(system: System, name: str, what: str) -> None:
+    with system.client("exchange") as custody:
+
+        def look() -> bool | None:
+            return custody.get_withdrawal(name).waiting_for == what or None
+
+        system.until(f"it to wait for {what}", look)
+
+
+def until_paid(system: System, *names: str) -> None:
+    with system.client("exchange") as custody:
+
+        def look() -> bool | None:
+            states = [state_of(custody.get_withdrawal(name)) for name in names]
+            return all(states) if all(state.ended for state in states) else None
+
+        system.until("the ends", look)
+        paid = [custody.get_withdrawal(name).state for name in names]
+    assert paid == [wire.WITHDRAWAL_STATE_COMPLETED] * len(names)
+
+
+def until_said(system: System, log: Path, start: int, *words: str) -> None:
+    def look() -> bool | None:
+        said = log.read_bytes()[start:].decode()
+        return all(word in said for word in words) or None
+
+    system.until(f"{log.name} to say {words}", look)
+
+
+@pytest.fixture
+def sent(system: System) -> Callable[[], int]:
+    """How many transactions have been sent to the customer since."""
+    system.until("every nonce", lambda: unused(system))
+    before = len(transactions(system))
+    return lambda: len(transactions(system)) - before
+
+
+def test_the_signers_disk_is_full(system: System, sent: Callable[[], int]) -> None:
+    log, pid = system.layout.logs / "signer.log", system.pid("signer")
+    os.truncate(log, 0)  # it has room for its last words, and the journal none for a page
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
+    first = ask(system, "disk-full")
+    try:
+        assert processes._children[pid].wait(STOP_SECONDS) == os.EX_SOFTWARE
+        until_said(system, log, 0, "signer stopped: ", "disk", "then start signer serve again")
+        second = ask(system, "disk-still-full")
+        until_it_waits_for(system, second, "SIGNER")
+    finally:
+        system.stop("signer")
+        system.start("signer")
+    until_paid(system, first, second)
+    assert sent() == 2
+
+
+def test_the_signers_socket_is_gone(system: System, sent: Callable[[], int]) -> None:
+    log = system.layout.logs / "relay.log"
+    start = log.stat().st_size
+    system.stop("signer")
+    try:
+        name = ask(system, "socket-gone")
+        until_it_waits_for(system, name, "SIGNER")
+        until_said(system, log, start, "signer not reached", "signer.sock", "start signer serve")
+    finally:
+        system.start("signer")
+    until_paid(system, name)
+    assert sent() == 1
+
+
+def test_the_database_is_away(system: System, sent: Callable[[], int]) -> None:
+    log = system.layout.logs / "worker.log"
+    start = log.stat().st_size
+    name = ask(system, "database-away")
+    tls = Authority(system.layout.folder / "pki").issue(Identity(Role.AUDITOR, "auditor"))
+    target = f"localhost:{system.layout.port('api')}"
+    system.layout.postgres.stop()
+    try:
+        with grpc.secure_channel(target, tls.channel_credentials()) as channel:
+            custody = custody_pb2_grpc.CustodyStub(channel)
+            with pytest.raises(grpc.RpcError) as refused:
+                custody.ListBalances(wire.ListBalancesRequest(), timeout=ANSWER_SECONDS)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "database" in refused.value.details()
+        until_said(system, log, start, "database not reached", "trying again")
+    finally:
+        system.layout.postgres.start()
+    until_paid(system, name)
+    assert sent() == 1
