@@ -84,8 +84,8 @@ def answering(method: Method) -> Callable[..., Awaitable[Any]]:
 class CustodyServicer(custody_pb2_grpc.CustodyServicer):
     """Serves kura.custody.v1.Custody. Roles are checked before any method runs."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts, self.calls = parts, CallLog(parts.database)
+    def __init__(self, parts: Parts, calls: CallLog) -> None:
+        self._parts, self.calls = parts, calls
 
     @answering
     async def CreateWithdrawal(  # noqa: N802 - gRPC's name

@@ -78,8 +78,17 @@ def caller(context: grpc.aio.ServicerContext) -> Identity | None:
     return Identity(Role(match[1]), match[2])
 
 
+Denied = Callable[[Identity | None, str, Code, str], Awaitable[None]]
+
+
 class RoleInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Refuses a call before its handler runs, unless the caller's role is listed for it."""
+    """Refuses a call before its handler runs, unless the caller's role is listed for it.
+
+    `denied` hears of it: who (None for a certificate without an identity), the method, code, rule.
+    """
+
+    def __init__(self, denied: Denied) -> None:
+        self._denied = denied
 
     async def intercept_service(
         self,
@@ -95,26 +104,26 @@ class RoleInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             behaviour = getattr(handler, kind)
             if behaviour:
                 method = details.method.rpartition("/")[2]
-                return handler._replace(**{kind: _guarded(behaviour, method, allowed, kind)})
+                return handler._replace(**{kind: self._guarded(behaviour, method, allowed, kind)})
         return None
 
+    def _guarded(self, behaviour: Any, method: str, allowed: frozenset[Role], kind: str) -> Any:
+        async def check(context: grpc.aio.ServicerContext) -> None:
+            identity = caller(context)
+            if identity is None or identity.role not in allowed:
+                who = identity.uri if identity else "a certificate without a known identity"
+                roles = ", ".join(sorted(allowed)) or "nobody"
+                words = f"{who} may not call {method}: it is for {roles}"
+                await self._denied(identity, method, Code.ROLE_DENIED, "")
+                await abort(context, Refusal(Code.ROLE_DENIED, words))
 
-def _guarded(behaviour: Any, method: str, allowed: frozenset[Role], kind: str) -> Any:
-    async def check(context: grpc.aio.ServicerContext) -> None:
-        identity = caller(context)
-        if identity is None or identity.role not in allowed:
-            who = identity.uri if identity else "a certificate without a known identity"
-            roles = ", ".join(sorted(allowed)) or "nobody"
-            words = f"{who} may not call {method}: it is for {roles}"
-            await abort(context, Refusal(Code.ROLE_DENIED, words))
+        async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            await check(context)
+            return await behaviour(request, context)
 
-    async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        await check(context)
-        return await behaviour(request, context)
+        async def stream(request: Any, context: grpc.aio.ServicerContext) -> Any:
+            await check(context)
+            async for response in behaviour(request, context):
+                yield response
 
-    async def stream(request: Any, context: grpc.aio.ServicerContext) -> Any:
-        await check(context)
-        async for response in behaviour(request, context):
-            yield response
-
-    return stream if kind.endswith("_stream") else unary
+        return stream if kind.endswith("_stream") else unary

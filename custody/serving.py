@@ -9,7 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from custody.identity import RoleInterceptor
+from custody.identity import Denied, RoleInterceptor
 from custody.limits import LimitInterceptor, Limits
 from custody.tls import MESSAGE_BYTES_MAX, TlsFiles
 
@@ -18,15 +18,19 @@ STREAMS_PER_CONNECTION = 100
 
 
 async def build_server(
-    listen: str, tls: TlsFiles, shown: Sequence[str] = (), limits: Limits | None = None
+    listen: str,
+    tls: TlsFiles,
+    denied: Denied,
+    shown: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> tuple[grpc.aio.Server, int, health.aio.HealthServicer]:
     """Return a server that is not started yet, its port and its health; OSError when it cannot.
 
-    `listen`: host:port, port 0 for a free one; `shown`: full names of the services that health and
-    reflection tell of. Add the servicers, then start it.
+    `listen`: host:port, port 0 for a free one; `denied` hears of calls by a wrong role; `shown`:
+    full names of the services that health and reflection tell of. Add the servicers, then start it.
     """
     limits = limits or Limits()
-    interceptors = [RoleInterceptor(), LimitInterceptor(limits)]
+    interceptors = [RoleInterceptor(denied), LimitInterceptor(limits)]
     server = grpc.aio.server(interceptors=interceptors, options=_options(limits))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -188,3 +188,7 @@ def make_book(*destinations: Destination, **changes: Any) -> Book:
         for to in destinations or (CUSTOMER,)
     )
     return replace(Book(version=1, previous="", add=added, remove=()), **changes)
+
+
+async def told_nobody(*_: object) -> None:
+    """Hear of a call by a wrong role."""

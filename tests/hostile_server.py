@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from custody.api import CustodyServicer
+from custody.call_log import CallLog
 from custody.chains.solana import SolanaNode
 from custody.dev.layout import HOSTS
 from custody.dev.pki import Authority
@@ -21,6 +22,7 @@ from custody.serving import build_server
 from custody.store.database import Database, migrate
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
+from tests.factories import told_nobody
 from tests.hostile_clients import say
 
 LIMITS = Limits(
@@ -54,8 +56,8 @@ async def main(folder: Path, dsn: str) -> None:
     parts = Parts(database=Database(dsn), node=SolanaNode("http://127.0.0.1:9"))
     await parts.database.open()
     tls = Authority(folder).issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port, _ = await build_server("127.0.0.1:0", tls, limits=LIMITS)
-    custody_pb2_grpc.add_CustodyServicer_to_server(Servicer(parts), server)
+    server, port, _ = await build_server("127.0.0.1:0", tls, told_nobody, limits=LIMITS)
+    custody_pb2_grpc.add_CustodyServicer_to_server(Servicer(parts, CallLog(parts.database)), server)
     await server.start()
     say(str(port))
     await server.wait_for_termination()

@@ -10,6 +10,7 @@ from cyclopts.types import PositiveInt
 
 from custody.cli.approval_record import print_verified
 from custody.cli.confirm import confirm
+from custody.cli.memory import Words, keep, recall
 from custody.cli.output import amount_words, clipped, print_line, print_table, utc
 from custody.cli.session import (
     CommandError,
@@ -23,6 +24,7 @@ from custody.cli.session import (
     withdrawal_name,
 )
 from custody.cli.trust import RefusedAnywayError, UntrustedError, Verified, verify_withdrawal
+from custody.cli.watch import watch
 from custody.cli.withdrawal_record import known_state, state_words
 from custody.client import CustodyClient, State
 from custody.client_config import ClientConfig
@@ -31,7 +33,9 @@ from policies.policy import Policy
 from policies.statements import Approval
 
 DAY_HOURS = 24
+_HEAD = ("NEWS", "AMOUNT", "REQUESTER", "TO", "RULE", "DECIDED", "STILL NEEDS", "YOU", "NAME")
 app = App(name="approval")
+app.command(watch)
 Name = Annotated[str, Parameter(help="withdrawals/DIGEST, or the digest alone.")]
 Hours = Annotated[PositiveInt, Parameter(name="--expires-in", help="Hours until it lapses.")]
 Yes = Annotated[bool, Parameter(negative=(), help="Do not ask for the first word.")]
@@ -39,15 +43,18 @@ Yes = Annotated[bool, Parameter(negative=(), help="Do not ask for the first word
 
 @app.command(name="list")
 def list_pending() -> None:
-    """List the withdrawals that wait for officers, oldest first.
+    """List the withdrawals that wait for officers, oldest first, and what changed since last time.
 
     For example: custody approval list
     """
     config = settings()
     with connect(config) as custody:
         policy = trusted_policy(custody, config)
-        rows = [_row(item, policy) for item in custody.list_pending_approvals()]
-    print_table(("AMOUNT", "REQUESTER", "TO", "STILL NEEDS", "NAME"), rows)
+        shown = list(custody.list_pending_approvals())
+    file = config.file.with_suffix(".listed.json")
+    past, now = recall(file), dict[str, list[str]]()
+    print_table(_HEAD, [_row(item, policy, config.name, past, now) for item in shown])
+    keep(file, now)
 
 
 @app.command
@@ -140,12 +147,38 @@ def _shown(name: str) -> Iterator[_Case]:
         yield _Case(custody, config, policy, verified, known_state(shown))
 
 
-def _row(shown: wire.Withdrawal, policy: Policy) -> tuple[str, ...]:
+def _row(
+    shown: wire.Withdrawal, policy: Policy, person: str | None, past: Words, now: Words
+) -> tuple[str, ...]:
+    """Return one line, and note in `now` what it says, to compare with next time."""
     try:
         verified = verify_withdrawal(shown.name, shown, policy, unix_ms())
     except (UntrustedError, RefusedAnywayError) as error:
-        return ("NOT VERIFIED", "", "", "", f"{clipped(shown.name)}: {error}")
+        blanks = [""] * (len(_HEAD) - 2)
+        return ("NOT VERIFIED", *blanks, f"{clipped(shown.name)}: {error}")
     intent = verified.intent
+    decided = [item.words for item in verified.decisions if item.state == "valid"]
     needs = " or ".join(" and ".join(map(str, asked.missing)) for asked in verified.asked)
-    amount = amount_words(policy, str(intent.amount), intent.asset)
-    return (amount, intent.requester, intent.destination.address, needs, shown.name)
+    now[verified.name] = sorted(decided)
+    news = "new" if verified.name not in past else ""
+    if past.get(verified.name, now[verified.name]) != now[verified.name]:
+        news = "changed"
+    return (
+        news,
+        amount_words(policy, str(intent.amount), intent.asset),
+        intent.requester,
+        intent.destination.address,
+        " or ".join(asked.rule for asked in verified.asked),
+        ", ".join(decided) or "nobody yet",
+        needs,
+        _part(verified, policy, person),
+        verified.name,
+    )
+
+
+def _part(verified: Verified, policy: Policy, person: str | None) -> str:
+    if person is None:
+        return ""
+    if verified.decided(person):
+        return "decided"
+    return "needed" if verified.needs(policy, person) else "not needed"

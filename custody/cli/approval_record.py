@@ -1,6 +1,6 @@
 """What an officer sees before deciding: only what this machine verified."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from custody.cli.output import amount_words, clipped, print_record, quoted, spoken, utc
 from custody.cli.trust import Asked, Decision, Verified
@@ -17,26 +17,29 @@ _REASON_MAX = 72  # why a decision is INVALID can quote whoever sent it
 
 def print_verified(verified: Verified, policy: Policy) -> None:
     """Print a withdrawal to decide on, its address and digest whole and on lines of their own."""
+    print_record(verified_rows(verified, policy))
+
+
+def verified_rows(verified: Verified, policy: Policy) -> Sequence[tuple[str, str]]:
+    """Return a withdrawal to decide on as labelled values."""
     intent = verified.intent
     amount = amount_words(policy, str(intent.amount), intent.asset)
-    print_record(
-        (
-            ("requester", f"{intent.requester}, its signature verified here"),
-            ("request id", intent.request_id),
-            ("wallet", intent.wallet),
-            ("network", intent.network),
-            ("asset", intent.asset),
-            ("amount", amount),
-            ("in base units", f"{intent.amount:,}"),
-            ("to", intent.destination.address),
-            ("memo", quoted(intent.destination.memo, "(no memo)")),
-            ("created", utc(intent.created)),
-            ("expires", utc(intent.expires)),
-            *(row for asked in verified.asked for row in _asked_rows(asked, policy, intent.asset)),
-            *(("decision", _decision_words(item)) for item in verified.decisions),
-            ("digest", verified.digest),
-            ("in words", spoken(verified.digest)),
-        )
+    return (
+        ("requester", f"{intent.requester}, its signature verified here"),
+        ("request id", intent.request_id),
+        ("wallet", intent.wallet),
+        ("network", intent.network),
+        ("asset", intent.asset),
+        ("amount", amount),
+        ("in base units", f"{intent.amount:,}"),
+        ("to", intent.destination.address),
+        ("memo", quoted(intent.destination.memo, "(no memo)")),
+        ("created", utc(intent.created)),
+        ("expires", utc(intent.expires)),
+        *(row for asked in verified.asked for row in _asked_rows(asked, policy, intent.asset)),
+        *(("decision", _decision_words(item)) for item in verified.decisions),
+        ("digest", verified.digest),
+        ("in words", spoken(verified.digest)),
     )
 
 

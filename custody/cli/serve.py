@@ -4,16 +4,21 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import grpc
 from cyclopts import App, Parameter
 from grpc_health.v1 import health
+from psycopg.errors import UndefinedTable
 
 from custody import logs, metrics, tracing
 from custody.api import CustodyServicer
+from custody.call_log import CallLog
 from custody.chains.solana import SolanaNode
+from custody.cli.session import CommandError
+from custody.domain.audit import Kind
 from custody.flows.parts import Parts, WorkerParts
 from custody.gateway import Gateway
 from custody.relay import relay as carry
@@ -27,10 +32,12 @@ from custody.settings import (
     relay_settings,
     worker_settings,
 )
+from custody.store import audit
 from custody.store.database import Database
 from custody.worker import work
 from kura.custody.v1 import custody_pb2, custody_pb2_grpc
 from kura.gateway.v1 import gateway_pb2_grpc
+from policies.statements import digest
 
 GRACE_SECONDS = 3.0
 CUSTODY = custody_pb2.DESCRIPTOR.services_by_name["Custody"].full_name
@@ -64,33 +71,46 @@ def relay(settings: Settings) -> None:
 
 async def _api(settings: ApiSettings) -> None:
     database, node = Database(settings.database), SolanaNode(settings.node)
+    calls = CallLog(database)
     server, _, checks = await build_server(
-        settings.listen, settings.tls, [CUSTODY], settings.limits
+        settings.listen, settings.tls, calls.refused, [CUSTODY], settings.limits
     )
     parts = Parts(database=database, node=node)
-    custody_pb2_grpc.add_CustodyServicer_to_server(CustodyServicer(parts), server)
+    custody_pb2_grpc.add_CustodyServicer_to_server(CustodyServicer(parts, calls), server)
     ready = f"api ready on {settings.listen}"
-    async with _open(parts):
+    async with _open("api", settings, parts):
         with metrics.serving(settings.metrics, parts):
             await _serve(ready, server, checks, asyncio.Event().wait())
 
 
 async def _worker(settings: WorkerSettings) -> None:
     database, node, gateway = Database(settings.database), SolanaNode(settings.node), Gateway()
-    server, _, checks = await build_server(settings.listen, settings.tls, limits=settings.limits)
+    server, _, checks = await build_server(
+        settings.listen, settings.tls, CallLog(database).refused, limits=settings.limits
+    )
     gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
     parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
     ready = f"worker ready on {settings.listen}"
-    async with _open(parts):
+    async with _open("worker", settings, parts):
         with metrics.serving(settings.metrics, parts):
             await _serve(ready, server, checks, work(parts), gateway.close)
 
 
 @asynccontextmanager
-async def _open(parts: Parts) -> AsyncIterator[None]:
+async def _open(name: str, settings: ApiSettings, parts: Parts) -> AsyncIterator[None]:
+    """Connect, and note in the audit log with which settings: all but the DSN, as a digest."""
     await parts.database.open()
+    told = digest(repr(replace(settings, database="")).encode())
     try:
+        async with parts.database.transaction() as connection:
+            subject = f"settings/{name}"
+            await audit.record(
+                connection, Kind.CONFIGURATION, "START", actor=name, subject=subject, digest=told
+            )
         yield
+    except UndefinedTable:
+        words = "the database has no tables yet: run custody db migrate --settings"
+        raise CommandError(f"{words} {name}.toml") from None
     finally:
         await parts.node.close()
         await parts.database.close()

@@ -84,6 +84,18 @@ class Verified:
         seats = [seats for asked in self.asked for seats in asked.seats]
         return frozenset[str]().union(*(policy.groups[item.group] for item in seats))
 
+    def decided(self, person: str) -> bool:
+        """Tell whether a decision of theirs counts now."""
+        valid = [item.approval for item in self.decisions if item.state == "valid"]
+        return any(approval is not None and approval.approver == person for approval in valid)
+
+    def needs(self, policy: Policy, person: str) -> bool:
+        """Tell whether a seat is empty that this person could take, and has not."""
+        empty = [seats for asked in self.asked for seats in asked.missing]
+        return not self.decided(person) and any(
+            person in policy.groups[item.group] for item in empty
+        )
+
 
 def open_policy(file: bytes, pinned: str | None) -> Policy:
     """Return the policy that custody shows, when it is the one whose digest is `pinned`."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from custody.dev.genesis import NETWORK
@@ -60,6 +61,15 @@ def test_only_the_signer_sees_nothing_but_lo(system: System) -> None:
     assert everyone["api"].ports == [system.layout.port("api")]
     assert everyone["worker"].ports == [system.layout.port("worker")]
     assert everyone["relay"].ports == []
+
+
+def test_each_start_is_in_the_audit_log_with_a_digest_of_the_settings(system: System) -> None:
+    query = "SELECT actor, details->>'digest' FROM event WHERE event = 'START'"
+    with psycopg.connect(system.layout.postgres.dsn) as connection:
+        starts = connection.execute(query).fetchall()
+    assert {actor for actor, _ in starts} == {"api", "worker"}
+    assert len(set(starts)) == 2  # the same settings have the same digest
+    assert all(re.fullmatch("[0-9a-f]{64}", told) for _, told in starts)
 
 
 @pytest.mark.parametrize("victims", [("api",), ("worker",), ("signer",), ("relay",), PROCESSES])

@@ -17,6 +17,7 @@ from custody.relay import relay
 from custody.serving import build_server
 from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
+from tests.factories import told_nobody
 
 SECONDS_MAX = 30
 Answer = Callable[[gateway_pb2.ConnectResponse], Iterable[gateway_pb2.ConnectRequest]]
@@ -35,7 +36,7 @@ class Link:
         """A worker that serves a gateway, on the same port each time."""
         gateway = Gateway()
         tls = self.authority.issue(Identity(Role.SERVER, "worker"), HOSTS)
-        server, self.port, _ = await build_server(f"127.0.0.1:{self.port}", tls)
+        server, self.port, _ = await build_server(f"127.0.0.1:{self.port}", tls, told_nobody)
         gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
         await server.start()
         try:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from custody.api import CustodyServicer
+from custody.call_log import CallLog
 from custody.cli.serve import CUSTODY
 from custody.dev.layout import HOSTS
 from custody.dev.pki import Authority
@@ -56,10 +57,11 @@ async def served(parts: Parts, folder: Path) -> AsyncIterator[Served]:
     """Serve the API as `custody serve api` does, on a free port."""
     authority = Authority(folder)
     tls = authority.issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port, _ = await build_server("127.0.0.1:0", tls, [CUSTODY])
+    calls = CallLog(parts.database)
+    server, port, _ = await build_server("127.0.0.1:0", tls, calls.refused, [CUSTODY])
     made = Served(authority, f"localhost:{port}")
     recording = {name: _recorded(name, made.ran) for name in METHODS}
-    servicer = type("Recording", (CustodyServicer,), recording)(parts)
+    servicer = type("Recording", (CustodyServicer,), recording)(parts, calls)
     custody_pb2_grpc.add_CustodyServicer_to_server(servicer, server)
     await server.start()
     try:

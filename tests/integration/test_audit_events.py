@@ -41,6 +41,15 @@ async def log_of(api: Served) -> list[AuditEvent]:
     return [AuditEvent.decode(row) for row in rows]
 
 
+async def test_a_call_by_a_wrong_role_is_in_the_log(house: House, api: Served) -> None:
+    await house.ready()
+    async with api.stub(Role.OFFICER, "alice") as alice:
+        await refused(alice.CreateWithdrawal(wire.CreateWithdrawalRequest()))
+    told = {(event.kind, event.event, event.actor, event.subject) for event in await log_of(api)}
+    alice_uri = "spiffe://kura/officer/alice"
+    assert ("REFUSAL", "ROLE_DENIED", alice_uri, "CreateWithdrawal") in told
+
+
 async def test_every_kind_of_event_is_there_with_actor_and_digests(
     house: House, api: Served
 ) -> None:

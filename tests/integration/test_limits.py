@@ -20,6 +20,7 @@ from custody.serving import build_server
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
 from policies.codes import Code
+from tests.factories import told_nobody
 from tests.integration.served import refused
 
 LIMITS = Limits(calls_per_second=1, calls_burst=20, streams_at_once=2)
@@ -50,7 +51,7 @@ def servicer() -> Servicer:
 async def dial(servicer: Servicer, tmp_path: Path) -> AsyncIterator[Any]:
     authority = Authority(tmp_path / "pki")
     tls = authority.issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port, _ = await build_server("127.0.0.1:0", tls, limits=LIMITS)
+    server, port, _ = await build_server("127.0.0.1:0", tls, told_nobody, limits=LIMITS)
     custody_pb2_grpc.add_CustodyServicer_to_server(servicer, server)
     await server.start()
 

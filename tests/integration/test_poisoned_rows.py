@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from custody.api import CustodyServicer
+from custody.call_log import CallLog
 from custody.flows import checks, nonce_pool, sign
 from custody.flows.status import gather
 from custody.store import signers
@@ -136,7 +137,7 @@ async def test_forged_approvals_neither_end_nor_hold_up_a_withdrawal(
 
 async def shown_of(house: House, *rows: Row) -> list[list[str]]:
     """Return what the API says is missing of each."""
-    servicer = CustodyServicer(house.parts)
+    servicer = CustodyServicer(house.parts, CallLog(house.parts.database))
     return [list((await servicer._shown(row)).approvals_missing) for row in rows]
 
 

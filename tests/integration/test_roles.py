@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from custody.api import CustodyServicer
+from custody.call_log import CallLog
 from custody.chains.solana import SolanaNode
 from custody.dev.pki import Authority
 from custody.errors import refusal_of
@@ -19,6 +20,7 @@ from custody.store.database import Database, migrate
 from custody.tls import TlsFiles
 from kura.custody.v1 import custody_pb2_grpc
 from policies.codes import Code
+from tests.factories import told_nobody
 
 CUSTODY = sorted(method for method in ROLES if method.startswith("/kura.custody"))
 HOSTS = ("localhost", "127.0.0.1")
@@ -36,8 +38,10 @@ async def target(authority: Authority, database: str) -> AsyncIterator[str]:
     parts = Parts(database=Database(database), node=SolanaNode("http://127.0.0.1:9"))
     await parts.database.open()
     tls = authority.issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port, _ = await build_server("localhost:0", tls)
-    custody_pb2_grpc.add_CustodyServicer_to_server(CustodyServicer(parts), server)
+    server, port, _ = await build_server("localhost:0", tls, told_nobody)
+    custody_pb2_grpc.add_CustodyServicer_to_server(
+        CustodyServicer(parts, CallLog(parts.database)), server
+    )
     await server.start()
     yield f"localhost:{port}"
     await server.stop(None)

@@ -27,6 +27,7 @@ from custody.worker import LINES
 from policies.codes import Code, Refusal
 from policies.statements import Intent, Signed, decode, digest
 from tests.factories import CUSTOMER, SOL
+from tests.integration.test_ends import forced
 from tests.integration.trials import DEATHS, SIGNER_DEATHS, Trial
 
 TRIALS = int(os.environ.get("TRIALS", "6"))
@@ -139,10 +140,20 @@ class Custody(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        name, request = self._some(data)
+        self._cancel(self._some(data)[0])
+
+    @rule()
+    def take_back_what_has_a_share_of_its_funds(self) -> None:
+        self.create_some([SOL] * 3)
+        self.deposit(SOL // 10, steps=True)
+        for row in self._rows():
+            if row["waiting_for"] == "FUNDS":
+                self._cancel(row["digest"])
+
+    def _cancel(self, name: str) -> None:
         row = self.trial.run(self.house.cancel(self._row(name)))
         if isinstance(row, Row):
-            request.cancelled = True
+            self.known[name].cancelled = True
         else:
             assert row.code == Code.TOO_LATE, row
 
@@ -272,6 +283,7 @@ class Custody(RuleBasedStateMachine):
             self._come_to_rest()
             self._check_at_rest()
             self._check_log()
+            self._check_tombstones()
         finally:
             self.trial.close()
 
@@ -334,6 +346,16 @@ class Custody(RuleBasedStateMachine):
         for row in self._rows():
             assert states[row["digest"]] == row["state"], "the log tells something else"
             assert ends[row["digest"]] == (row["state"] in ENDS)
+
+    def _check_tombstones(self) -> None:
+        """A custody that was taken over asks for what has ended: the signer says never."""
+        for row in self._rows():
+            request = self.known[row["digest"]]
+            alone = row["amount"] < LARGE and request.intent.expires > self.house.clock.now()
+            if alone and row["state"] in ENDS and row["state"] not in PAID:
+                job = self.trial.run(forced(self.house, self._row(row["digest"])))
+                (answer,) = self.trial.run(self.house.gateway.ask([job]))
+                assert answer.refusal.code == Code.REQUEST_ENDED, answer
 
     async def _log(self) -> list[AuditEvent]:
         events: list[AuditEvent] = []

@@ -37,7 +37,7 @@ def pending(custody: MemoryCustody) -> str:
     """A withdrawal of 20 SOL that waits for operations and risk."""
     now = unix_ms()
     to = Destination(STRANGER.address, "tag 7")
-    intent = make_intent(amount=20 * SOL, destination=to, created=now, expires=now + HOUR)
+    intent = make_intent(amount=20 * SOL, destination=to, created=now, expires=now + 3 * HOUR)
     withdrawal = shown(sign(key("exchange"), intent))
     custody.withdrawals[withdrawal.name] = withdrawal
     return withdrawal.name
