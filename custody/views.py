@@ -12,7 +12,7 @@ from kura.custody.v1 import custody_pb2 as wire
 from policies.advice import NEXT
 from policies.approvals import open_approvals
 from policies.codes import Code, Refusal
-from policies.evaluate import find_rule, find_tier, seats_missing
+from policies.evaluate import approvals_missing, find_rule, find_tier
 from policies.policy import Policy, Wallet
 from policies.statements import Intent, Signed, decode
 
@@ -53,9 +53,9 @@ def seats_still_missing(
     rule = find_rule(policy, intent, in_address_book=listed)
     tier = find_tier(rule, intent.amount) if rule else None
     opened = open_approvals(policy, row.digest, approvals, now)
-    if tier is None or isinstance(opened, Refusal):
+    if rule is None or tier is None or isinstance(opened, Refusal):
         return []
-    return [str(seats) for seats in seats_missing(policy, tier, opened)]
+    return list(approvals_missing(policy, rule, tier, opened))
 
 
 def wallet(policy: Policy, item: Wallet) -> wire.Wallet:

@@ -34,12 +34,12 @@ def open_approvals(
 
 
 def open_approval(policy: Policy, intent_digest: str, signed: Signed) -> Approval | Refusal:
-    """Return one approval of this intent, signed by the person it names."""
+    """Return one approval of this intent, signed by the person or service it names."""
     try:
         approval = decode(Approval, signed.statement)
     except StatementError as error:
         return Refusal(Code.APPROVAL_INVALID, str(error), field=f"approval.{error.field}")
-    if approval.key not in policy.people.get(approval.approver, ()):
+    if approval.key not in policy.approver_keys(approval.approver):
         words = f"{approval.approver} holds no such key in this policy"
         return Refusal(Code.APPROVAL_INVALID, words, field="approval.key")
     if not verify(approval.key, signed):

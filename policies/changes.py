@@ -1,11 +1,25 @@
-"""Signed changes: who signed a policy or address-book version, and whether it follows the last."""
+"""Signed changes: who signed a version of policy or address book, or a recovery, and whether it
+follows what is in force; and vetoes.
+"""
 
 from collections.abc import Sequence
 
 from policies.codes import Code, Refusal
 from policies.policy import Policy
+from policies.policy_file import parse_policy
 from policies.quorum import Seats, missing
-from policies.statements import Book, Change, Signed, StatementError, decode, digest, verify
+from policies.reader import FileError
+from policies.statements import (
+    Book,
+    Change,
+    Recover,
+    Signed,
+    StatementError,
+    Veto,
+    decode,
+    digest,
+    verify,
+)
 
 CHANGES_MAX = 64
 
@@ -34,6 +48,44 @@ def open_book(
             return Refusal(Code.BOOK_MALFORMED, words, field="add")
     subject = ("book", digest(statement), previous)
     return _refuse_unsigned(policy, policy.book_quorum, subject, changes, now) or book
+
+
+def open_policy(
+    in_force: Policy, file: bytes, changes: Sequence[Signed], now: int
+) -> Policy | Refusal:
+    """Return the version, when it follows `in_force` and that version's quorum signed it."""
+    try:
+        policy = parse_policy(file)
+    except FileError as error:
+        return Refusal(Code.POLICY_MALFORMED, str(error), field=error.entry)
+    if (policy.version, policy.previous) != (in_force.version + 1, in_force.digest):
+        words = f"version {policy.version} does not follow version {in_force.version} in force"
+        return Refusal(Code.POLICY_OUT_OF_ORDER, words, field="previous")
+    subject = ("policy", policy.digest, policy.previous)
+    return _refuse_unsigned(in_force, in_force.policy_quorum, subject, changes, now) or policy
+
+
+def open_veto(policy: Policy, signed: Signed) -> Veto | Refusal:
+    """Return the veto, when one of the people in force signed it."""
+    try:
+        veto = decode(Veto, signed.statement)
+    except StatementError as error:
+        return Refusal(Code.VETO_INVALID, str(error), field=error.field)
+    if veto.key not in policy.people.get(veto.person, ()) or not verify(veto.key, signed):
+        return Refusal(Code.VETO_INVALID, f"the signature is not {veto.person}'s", field="key")
+    return veto
+
+
+def open_recover(
+    policy: Policy, statement: bytes, changes: Sequence[Signed], now: int
+) -> Recover | Refusal:
+    """Return the recovery, when the change quorum of `policy` signed it."""
+    try:
+        recover = decode(Recover, statement)
+    except StatementError as error:
+        return Refusal(Code.QUORUM_MISSING, f"the recovery is malformed: {error}")
+    subject = ("recover", digest(statement), policy.digest)
+    return _refuse_unsigned(policy, policy.policy_quorum, subject, changes, now) or recover
 
 
 def refuse_unsigned_policy(policy: Policy, changes: Sequence[Signed], now: int) -> Refusal | None:

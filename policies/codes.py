@@ -24,21 +24,37 @@ class Code(StrEnum):
     WALLET_NOT_HELD = "WALLET_NOT_HELD"
     NETWORK_MISMATCH = "NETWORK_MISMATCH"
     ASSET_MISMATCH = "ASSET_MISMATCH"
+    WALLET_DISABLED = "WALLET_DISABLED"
     DESTINATION_INVALID = "DESTINATION_INVALID"
     DESTINATION_NOT_ALLOWED = "DESTINATION_NOT_ALLOWED"
     AMOUNT_TOO_SMALL = "AMOUNT_TOO_SMALL"
     CAP_EXCEEDED = "CAP_EXCEEDED"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    WINDOW_EXCEEDED = "WINDOW_EXCEEDED"
+    RECALL_EXCEEDED = "RECALL_EXCEEDED"
     NO_RULE = "NO_RULE"
     TIERS_EXCEEDED = "TIERS_EXCEEDED"
+    HOURS_CLOSED = "HOURS_CLOSED"
+    COOLING = "COOLING"
     APPROVAL_INVALID = "APPROVAL_INVALID"
     APPROVAL_REJECTED = "APPROVAL_REJECTED"
     APPROVALS_MISSING = "APPROVALS_MISSING"
     APPROVALS_STALE = "APPROVALS_STALE"
+    DELAY = "DELAY"
     FEE_EXCEEDED = "FEE_EXCEEDED"
     CHAIN_PARAMETERS_INVALID = "CHAIN_PARAMETERS_INVALID"
     NONCE_USED = "NONCE_USED"
-    NONCE_OPENS_EXCEEDED = "NONCE_OPENS_EXCEEDED"
     POLICY_MISSING = "POLICY_MISSING"
+    POLICY_MALFORMED = "POLICY_MALFORMED"
+    POLICY_OUT_OF_ORDER = "POLICY_OUT_OF_ORDER"
+    POLICY_DELAYED = "POLICY_DELAYED"
+    POLICY_VETOED = "POLICY_VETOED"
+    VETO_INVALID = "VETO_INVALID"
+    FACT_MISSING = "FACT_MISSING"
+    SIGHTS_FULL = "SIGHTS_FULL"
+    CLOCK_DIFFERS = "CLOCK_DIFFERS"
+    JOURNAL_BEHIND = "JOURNAL_BEHIND"
+    JOURNAL_FOREIGN = "JOURNAL_FOREIGN"
     BOOK_MALFORMED = "BOOK_MALFORMED"
     BOOK_OUT_OF_ORDER = "BOOK_OUT_OF_ORDER"
     QUORUM_MISSING = "QUORUM_MISSING"
@@ -69,8 +85,19 @@ _WAITS = frozenset(
         Code.APPROVALS_MISSING,
         Code.APPROVALS_STALE,
         Code.NONCE_USED,
-        Code.NONCE_OPENS_EXCEEDED,
         Code.POLICY_MISSING,
+        Code.POLICY_DELAYED,
+        Code.WALLET_DISABLED,
+        Code.WINDOW_EXCEEDED,
+        Code.RECALL_EXCEEDED,
+        Code.HOURS_CLOSED,
+        Code.COOLING,
+        Code.DELAY,
+        Code.FACT_MISSING,
+        Code.SIGHTS_FULL,
+        Code.CLOCK_DIFFERS,
+        Code.JOURNAL_BEHIND,
+        Code.JOURNAL_FOREIGN,
         Code.RATE_EXCEEDED,
         Code.SIGNER_UNSEEN,
         Code.NODE_UNREACHABLE,
@@ -81,9 +108,13 @@ _WAITS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A no. `rule` and `field` are "" when none decided; `message` says what happened."""
+    """A no. `rule` and `field` are "" when none decided; `message` says what happened.
+
+    `earliest`: Unix ms before which asking again is of no use; 0 when nobody knows.
+    """
 
     code: Code
     message: str
     rule: str = ""
     field: str = ""
+    earliest: int = 0

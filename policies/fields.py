@@ -35,6 +35,7 @@ asset = text_like(r"[A-Z0-9]{1,16}", "1 to 16 of A-Z and 0-9, for example SOL")
 address = text_like(r"[!-~]{1,128}", "1 to 128 visible ASCII characters without blanks")
 digest = text_like(r"[0-9a-f]{64}", "a SHA-256 digest, 64 lower-case hex digits")
 digest_or_none = text_like(r"(?:[0-9a-f]{64})?", "64 lower-case hex digits, or empty")
+journal = text_like(r"[0-9a-f]{32}", "a journal's name, 32 lower-case hex digits")
 decision = text_like(r"approve|reject", "approve or reject")
 subject = text_like(r"policy|book|recover", "policy, book or recover")
 
@@ -98,6 +99,10 @@ def key(value: object) -> str:
     return value
 
 
+def _or_none(parse: Callable[[object], str]) -> Callable[[object], str]:
+    return lambda value: "" if value == "" else parse(value)
+
+
 def raw_key(key_text: str) -> bytes:
     """Return the 32 bytes of a key that `key` accepted."""
     return bytes.fromhex(key_text.removeprefix("ed25519:"))
@@ -110,6 +115,9 @@ def key_text(raw: bytes) -> str:
 
 # What a field of a statement is: its Python type, and the parser that makes it.
 Key = Annotated[str, key]
+KeyOrNone = Annotated[str, _or_none(key)]
+Journal = Annotated[str, journal]
+JournalOrNone = Annotated[str, _or_none(journal)]
 Name = Annotated[str, name]
 RequestId = Annotated[str, request_id]
 Network = Annotated[str, network]

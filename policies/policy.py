@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from policies.hours import Hours
 from policies.quorum import Seats
+from policies.windows import Window
 
 TAG = "# kura.policy.v1"
 BYTES_MAX = 256 * 1024
@@ -33,6 +35,8 @@ class DestinationClass(StrEnum):
     """Which destinations a rule takes."""
 
     ADDRESS_BOOK = "address-book"
+    OWN_WALLET = "own-wallet"  # the address of another wallet of this policy, on the same network
+    ATTESTED = "attested"  # any that the rule's service approves
     ANY = "any"
 
 
@@ -47,9 +51,13 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """One key and the limits that stand above all rules. Amounts in base units."""
+    """One key and the limits that stand above all rules. Amounts in base units.
+
+    `beyond_recall`: the most that may be signed and not yet known to have landed or to be dead.
+    """
 
     name: str
+    enabled: bool
     tier: WalletTier
     asset: str
     address: str
@@ -58,30 +66,48 @@ class Wallet:
     cap: int
     maximum_fee: int
     nonce_pool: int
+    beyond_recall: int
+    windows: tuple[Window, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Up to this amount, these people."""
+    """Up to this amount: each of `services`, and people who fill one of the paths, if there are.
+
+    `delay` in ms, from the moment the signer first saw the intent.
+    """
 
     up_to: int
-    approvals: tuple[Seats, ...]
+    services: frozenset[str]
+    people: tuple[tuple[Seats, ...], ...]
+    delay: int
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What one requester may send from one wallet to one class of destination."""
+    """What one requester may send from one wallet to one class of destination.
+
+    `service` attests destinations, "" unless the class is ATTESTED. `hours`: None for always. While
+    a destination is younger than `cooling_period` (ms), it gets `cooling_amount` in all.
+    """
 
     name: str
     wallet: str
     requester: str
     destination: DestinationClass
+    service: str
+    hours: Hours | None
+    cooling_period: int
+    cooling_amount: int
     tiers: tuple[Tier, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One version of the policy, as parsed; `digest` is of the exact bytes."""
+    """One version of the policy, as parsed; `digest` is of the exact bytes.
+
+    `change_delay` in ms: how long a version waits that does more than tighten.
+    """
 
     digest: str
     version: int
@@ -89,8 +115,14 @@ class Policy:
     assets: Mapping[str, Asset]
     people: Mapping[str, frozenset[str]]
     groups: Mapping[str, frozenset[str]]
+    services: Mapping[str, frozenset[str]]
     requesters: Mapping[str, frozenset[str]]
     wallets: Mapping[str, Wallet]
     rules: tuple[Rule, ...]
     policy_quorum: tuple[Seats, ...]
     book_quorum: tuple[Seats, ...]
+    change_delay: int
+
+    def approver_keys(self, name: str) -> frozenset[str]:
+        """Return the keys of a person or service; none for a name that is neither."""
+        return self.people.get(name) or self.services.get(name) or frozenset()

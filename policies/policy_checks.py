@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from policies.approvals import APPROVALS_MAX
-from policies.policy import Policy, Rule
+from policies.policy import Policy, Rule, Wallet
 from policies.quorum import Seats, missing
 from policies.reader import EntryError, Path
+from policies.windows import Scope
 
 
 def check(policy: Policy, rules: tuple[Rule, ...]) -> Policy:
@@ -28,16 +29,18 @@ def _check_keys(policy: Policy) -> None:
     owners: dict[str, str] = {}
     held = [
         (kind, name, keys)
-        for kind, table in (("people", policy.people), ("requesters", policy.requesters))
-        for name, keys in table.items()
+        for kind in ("people", "services", "requesters")
+        for name, keys in getattr(policy, kind).items()
     ]
+    names: dict[str, str] = {}
     for kind, name, keys in held:
+        if name in names:
+            raise EntryError((kind, name), f"is also among the {names[name]}; names are used once")
+        names[name] = kind
         for key in keys:
             if key in owners:
                 raise EntryError((kind, name, "keys"), f"{key} is already {owners[key]}'s")
             owners[key] = name
-    for name in sorted(policy.people.keys() & policy.requesters.keys()):
-        raise EntryError(("requesters", name), "is also a person; names are used once")
     for name, wallet in policy.wallets.items():
         if wallet.signer in owners:
             raise EntryError(("wallets", name, "signer"), f"is the key of {owners[wallet.signer]}")
@@ -69,11 +72,32 @@ def _check_rules(policy: Policy, rules: tuple[Rule, ...]) -> None:
         selector = (rule.wallet, rule.requester, rule.destination)
         if rule.name in names:
             raise EntryError((*path, "name"), f"{rule.name} is already the name of a rule")
-        if selector in selectors or (rule.wallet, rule.requester, "any") in selectors:
+        taken = {(*selector[:2], kind) for kind in ("any", "attested")} | {selector}
+        if taken & selectors:
             raise EntryError(path, "can never apply: a rule above it takes every case of it")
         names.add(rule.name)
         selectors.add(selector)
         _check_tiers(policy, rule, path)
+    for wallet in policy.wallets.values():
+        _check_windows(wallet, [rule for rule in rules if rule.wallet == wallet.name])
+
+
+def _check_windows(wallet: Wallet, rules: Sequence[Rule]) -> None:
+    """No wallet without limits: what each rule lets out counts in some window."""
+    path = ("wallets", wallet.name, "windows")
+    seen = [(window.scope, window.period) for window in wallet.windows]
+    for place in seen:
+        if seen.count(place) > 1:
+            raise EntryError(path, f"has two of {place[0]} for {place[1]}")
+    tiers = [tier for rule in rules for tier in rule.tiers]
+    needed = {Scope.UPKEEP: "fees and rents"}
+    if any(not tier.people for tier in tiers):
+        needed[Scope.WALLET] = "what leaves without people's approval"
+    if any(tier.people for tier in tiers):
+        needed[Scope.APPROVED] = "what leaves with people's approval"
+    for scope, words in needed.items():
+        if scope not in {of for of, _ in seen}:
+            raise EntryError(path, f'needs a window of "{scope}", for {words}')
 
 
 def _check_tiers(policy: Policy, rule: Rule, path: Path) -> None:
@@ -87,7 +111,8 @@ def _check_tiers(policy: Policy, rule: Rule, path: Path) -> None:
         if tier.up_to > policy.wallets[rule.wallet].cap:
             raise EntryError((*where, "up_to"), "is above the wallet's cap")
         below = tier.up_to
-        _check_reachable(policy, tier.approvals, (*where, "approvals"))
+        for seats in tier.people:
+            _check_reachable(policy, seats, (*where, "people"))
 
 
 def _check_reachable(policy: Policy, seats: Sequence[Seats], path: Path) -> None:

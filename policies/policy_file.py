@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from policies import fields
 from policies.canonical import find_hidden
+from policies.durations import parse_duration, parse_period
+from policies.hours import parse_hours
 from policies.policy import (
     BYTES_MAX,
     TAG,
@@ -20,15 +22,17 @@ from policies.policy import (
     WalletTier,
 )
 from policies.policy_checks import check
-from policies.quorum import parse_seats
+from policies.quorum import Seats, parse_seats
 from policies.reader import EntryError, FileError, Table, read_toml
 from policies.statements import digest
 from policies.units import parse_units
+from policies.windows import Scope, Window
 
 E = TypeVar("E", bound=StrEnum)
 DECIMALS_MAX = 18
 LINE_MAX = 300  # characters; tomllib's memory grows with the square of a dotted key's length
 NONCE_POOL_MAX = 64
+COUNT_MAX = 10**9
 
 
 def parse_policy(data: bytes) -> Policy:
@@ -64,11 +68,13 @@ def _policy(file_digest: str, root: Table) -> Policy:
         assets=assets,
         people=root.named("people", _keys),
         groups=root.named("groups", _members),
+        services=root.named("services", _keys),
         requesters=root.named("requesters", _keys),
         wallets=root.named("wallets", partial(_wallet, assets)),
         rules=(),
         policy_quorum=quorums.values("policy", parse_seats),
         book_quorum=quorums.values("book", parse_seats),
+        change_delay=quorums.value("delay", parse_duration),
     )
     quorums.done()
     return check(policy, root.array("rules", partial(_rule, policy)))
@@ -102,6 +108,7 @@ def _wallet(assets: Mapping[str, Asset], name: str, table: Table) -> Wallet:
     amount = partial(parse_units, asset=asset, decimals=assets[asset].decimals)
     return Wallet(
         name=name,
+        enabled=table.value("enabled", _boolean),
         tier=table.value("tier", _member(WalletTier)),
         asset=asset,
         address=table.value("address", fields.address),
@@ -110,26 +117,65 @@ def _wallet(assets: Mapping[str, Asset], name: str, table: Table) -> Wallet:
         cap=table.value("cap", amount),
         maximum_fee=table.value("maximum_fee", amount),
         nonce_pool=table.value("nonce_pool", _whole_number(1, NONCE_POOL_MAX)),
+        beyond_recall=table.value("beyond_recall", amount),
+        windows=table.array("windows", partial(_window, amount)),
+    )
+
+
+def _window(amount: Callable[[object], int], table: Table) -> Window:
+    return Window(
+        scope=table.value("of", _member(Scope)),
+        period=table.value("period", parse_period),
+        amount=table.value("amount", amount),
+        count=table.value("count", _whole_number(0, COUNT_MAX)),
     )
 
 
 def _rule(policy: Policy, table: Table) -> Rule:
     wallet = policy.wallets[table.value("wallet", _one_of(*policy.wallets))]
     decimals = policy.assets[wallet.asset].decimals
+    amount = partial(parse_units, asset=wallet.asset, decimals=decimals)
+    destination, service = table.value("destination", partial(_destination, policy))
     return Rule(
         name=table.value("name", fields.name),
         wallet=wallet.name,
         requester=table.value("requester", _one_of(*policy.requesters)),
-        destination=table.value("destination", _member(DestinationClass)),
-        tiers=table.array("tiers", partial(_tier, wallet.asset, decimals)),
+        destination=destination,
+        service=service,
+        hours=table.value("hours", parse_hours),
+        cooling_period=table.value("cooling_period", parse_duration),
+        cooling_amount=table.value("cooling_amount", amount),
+        tiers=table.array("tiers", partial(_tier, policy, amount)),
     )
 
 
-def _tier(asset: str, decimals: int, table: Table) -> Tier:
+def _destination(policy: Policy, value: object) -> tuple[DestinationClass, str]:
+    word, _, service = value.partition(" by ") if isinstance(value, str) else ("", "", "")
+    plain = [str(kind) for kind in DestinationClass if kind is not DestinationClass.ATTESTED]
+    if word == DestinationClass.ATTESTED and service in policy.services:
+        return DestinationClass.ATTESTED, service
+    if service or word not in plain:
+        named = [f"attested by {name}" for name in policy.services]
+        raise ValueError(f"must be one of: {', '.join([*plain, *named])}")
+    return DestinationClass(word), ""
+
+
+def _tier(policy: Policy, amount: Callable[[object], int], table: Table) -> Tier:
     return Tier(
-        up_to=table.value("up_to", partial(parse_units, asset=asset, decimals=decimals)),
-        approvals=table.values("approvals", parse_seats),
+        up_to=table.value("up_to", amount),
+        services=frozenset(table.values("services", _one_of(*policy.services))),
+        people=table.values("people", _path),
+        delay=table.value("delay", parse_duration),
     )
+
+
+def _path(value: object) -> tuple[Seats, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be lists of seats, for example [["1 of operations", "1 of risk"]]')
+    seats = tuple(parse_seats(item) for item in value)
+    if len({seat.group for seat in seats}) != len(seats):
+        raise ValueError("names a group twice in one path: add the numbers up")
+    return seats
 
 
 def _named(parse: Callable[[object], str], name: str, table: Table) -> None:
@@ -151,6 +197,12 @@ def _one_of(*allowed: str) -> Callable[[object], str]:
 def _member(kind: type[E]) -> Callable[[object], E]:
     choose = _one_of(*kind)
     return lambda value: kind(choose(value))
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
 
 
 def _whole_number(least: int, most: int) -> Callable[[object], int]:

@@ -22,7 +22,10 @@ from policies.fields import (
     Decision,
     Digest,
     DigestOrNone,
+    Journal,
+    JournalOrNone,
     Key,
+    KeyOrNone,
     Label,
     Memo,
     Name,
@@ -130,6 +133,31 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Veto:
+    """One officer stops a policy version that waits for its delay. `change` is its digest."""
+
+    KIND: ClassVar = "kura.veto.v1"
+    key: Key
+    person: Name
+    change: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recover:
+    """A signer goes on with a new journal. The change quorum signs changes that name its digest.
+
+    Journals are 32 hex digits; `watchtower` is its key from now on, "" for the same one.
+    """
+
+    KIND: ClassVar = "kura.recover.v1"
+    audit_key: Key
+    old_journal: JournalOrNone
+    new_journal: Journal
+    watchtower: KeyOrNone
+    created: Time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BookEntry:
     """An allowlisted destination. Address and memo are compared whole."""
 
@@ -155,7 +183,7 @@ class Book:
             raise StatementError("add", f"add and remove hold 1 to {BOOK_ENTRIES_MAX} together")
 
 
-Statement = Intent | Approval | Cancel | Change | Book
+Statement = Intent | Approval | Cancel | Change | Veto | Recover | Book
 S = TypeVar("S", bound=Statement)
 R = TypeVar("R", bound=Statement | Destination | BookEntry)
 

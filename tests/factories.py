@@ -56,6 +56,11 @@ def sign_bytes(private: SigningKey, statement: bytes) -> Signed:
     return Signed(statement, private.sign(statement).signature)
 
 
+_WINDOWS: Mapping[str, list[object]] = {  # more than any test of something else reaches
+    "wallet": ["24 hours", "1000000 SOL", 1_000_000],
+    "approved": ["24 hours", "1000000 SOL", 1_000_000],
+    "upkeep": ["24 hours", "1 SOL", 1_000],
+}
 _TIERS: Mapping[str, list[str]] = {
     "1 SOL": [],
     "10 SOL": ["1 of operations"],
@@ -67,6 +72,15 @@ _POLICY: Mapping[str, object] = {
     "network": "solana:devnet",
     "alice": [public("alice"), public("alice-2")],
     "exchange": [public("exchange")],
+    "enabled": True,
+    "services": {},
+    "beyond_recall": "1000000 SOL",
+    "windows": _WINDOWS,
+    "hours": "always",
+    "cooling_period": "0 hours",
+    "cooling_amount": "0 SOL",
+    "delay": "0 hours",
+    "change_delay": "24 hours",
     "address": HOT_ADDRESS,
     "signer": public("audit"),
     "key_origin": "token",
@@ -94,9 +108,11 @@ keys = ["{public("carol")}"]
 members = ["alice", "bob"]
 [groups.risk]
 members = ["bob", "carol"]
+%(services)s
 [requesters.exchange]
 keys = %(exchange)s
 [wallets.hot-sol]
+enabled = %(enabled)s
 tier = "hot"
 asset = "SOL"
 address = %(address)s
@@ -105,30 +121,63 @@ key_origin = %(key_origin)s
 cap = %(cap)s
 maximum_fee = %(maximum_fee)s
 nonce_pool = %(nonce_pool)s
-[change_quorum]
+beyond_recall = %(beyond_recall)s
+%(windows)s[change_quorum]
 policy = %(policy_quorum)s
 book = %(book_quorum)s
+delay = %(change_delay)s
 [[rules]]
 name = "customers"
 wallet = "hot-sol"
 requester = "exchange"
 destination = %(destination)s
+hours = %(hours)s
+cooling_period = %(cooling_period)s
+cooling_amount = %(cooling_amount)s
 %(tiers)s"""
 
 
 def policy_file(**changes: object) -> bytes:
-    """Return a policy file; `changes` replace values of `_POLICY`, `tiers` being {up_to: seats}."""
+    """Return a policy file; `changes` replace values of `_POLICY`.
+
+    `tiers` is {up_to: seats}, or {up_to: {"people": paths, "services": names, "delay": time}};
+    `windows` {scope: [period, amount, count]}, or a list of (scope, period, amount, count);
+    `services` {name: keys}; `delay` is of every tier that says nothing else.
+    """
     unknown = changes.keys() - _POLICY.keys()
     if unknown:
         raise TypeError(f"a policy file of these tests has no {', '.join(unknown)}")
     values: dict[str, Any] = {**_POLICY, **changes}
-    tiers: dict[str, list[str]] = values.pop("tiers")
+    tiers, delay = values.pop("tiers"), values.pop("delay")
+    windows, services = values.pop("windows"), values.pop("services")
+    if isinstance(windows, dict):
+        windows = [(scope, *limits) for scope, limits in windows.items()]
     rendered = {name: json.dumps(value) for name, value in values.items()}  # also valid TOML
     rendered["tiers"] = "".join(
-        f"[[rules.tiers]]\nup_to = {json.dumps(up_to)}\napprovals = {json.dumps(seats)}\n"
-        for up_to, seats in tiers.items()
+        _table("[rules.tiers]", {"up_to": up_to} | _tier(tier, delay))
+        for up_to, tier in tiers.items()
+    )
+    rendered["windows"] = "".join(
+        _table(
+            "[wallets.hot-sol.windows]",
+            dict(zip(("of", "period", "amount", "count"), window, strict=True)),
+        )
+        for window in windows
+    )
+    rendered["services"] = "[services]\n" + "".join(
+        _table(f"services.{name}", {"keys": keys}) for name, keys in services.items()
     )
     return (_FILE % rendered).encode()
+
+
+def _tier(tier: Any, delay: str) -> dict[str, object]:
+    paths = {"people": [tier] if tier else []} if isinstance(tier, list) else tier
+    return {"services": [], "people": [], "delay": delay} | paths
+
+
+def _table(header: str, values: Mapping[str, object]) -> str:
+    lines = (f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+    return f"[{header}]\n" + "".join(lines)
 
 
 def make_policy(**changes: object) -> Policy:

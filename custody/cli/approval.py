@@ -104,7 +104,7 @@ class _Case:
         if not yes:
             confirm(f"{decision} it", self.verified.digest)
         key = own_key(self.config)
-        if key.public not in self.policy.people.get(name, ()):
+        if key.public not in self.policy.approver_keys(name):
             words = f"the policy does not know {key.public} as a key of {name}"
             raise CommandError(f"{words}: nothing was signed")
         approval = Approval(
@@ -122,7 +122,7 @@ class _Case:
 
     def _check_worth(self, decision: str, name: str) -> None:
         """Stop an officer whom nobody asks, and a decision that changes nothing."""
-        asked = self.verified.people_asked(self.policy)
+        asked = self.verified.asked_people()
         if name not in asked:
             people = ", ".join(sorted(asked)) or "nobody"
             raise CommandError(f"you are {name}, and the policy asks {people}")
@@ -171,14 +171,14 @@ def _row(
         " or ".join(asked.rule for asked in verified.asked),
         ", ".join(decided) or "nobody yet",
         needs,
-        _part(verified, policy, person),
+        _part(verified, person),
         verified.name,
     )
 
 
-def _part(verified: Verified, policy: Policy, person: str | None) -> str:
+def _part(verified: Verified, person: str | None) -> str:
     if person is None:
         return ""
     if verified.decided(person):
         return "decided"
-    return "needed" if verified.needs(policy, person) else "not needed"
+    return "needed" if verified.needs(person) else "not needed"

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from custody.cli.output import amount_words, clipped, print_record, quoted, spoken, utc
 from custody.cli.trust import Asked, Decision, Verified
 from policies.policy import DestinationClass, Policy
-from policies.quorum import Seats
 
 _PLACE = {
     DestinationClass.ADDRESS_BOOK: "to the address book",
+    DestinationClass.OWN_WALLET: "to our own wallets",
+    DestinationClass.ATTESTED: "to destinations that a service attests",
     DestinationClass.ANY: "to any destination",
 }
 
@@ -46,12 +47,12 @@ def verified_rows(verified: Verified, policy: Policy) -> Sequence[tuple[str, str
 def _asked_rows(asked: Asked, policy: Policy, asset: str) -> Iterator[tuple[str, str]]:
     reach = amount_words(policy, str(asked.up_to), asset)
     place = _PLACE[asked.destination]
-    yield "rule", f"{asked.rule} ({place}, up to {reach}) asks {_seats(asked.seats)}"
-    yield "still needs", _seats(asked.missing)
+    yield "rule", f"{asked.rule} ({place}, up to {reach}) asks {_all(asked.asks)}"
+    yield "still needs", _all(asked.missing)
 
 
-def _seats(seats: tuple[Seats, ...]) -> str:
-    return " and ".join(map(str, seats)) or "nobody"
+def _all(asks: tuple[str, ...]) -> str:
+    return " and ".join(asks) or "nobody"
 
 
 def _decision_words(item: Decision) -> str:

@@ -5,12 +5,22 @@ from dataclasses import dataclass
 from itertools import product
 
 from policies.codes import Code, Refusal
-from policies.evaluate import Facts, evaluate, find_rule, find_tier
-from policies.policy import DestinationClass, Policy, Rule, Wallet
+from policies.durations import format_duration
+from policies.evaluate import early_facts, evaluate, find_rule, find_tier, services_of
+from policies.policy import DestinationClass, Policy, Rule, Tier, Wallet
 from policies.quorum import Seats
 from policies.statements import Destination, Intent
 from policies.units import format_units, parse_units
+from policies.windows import Scope
 
+_LATER = frozenset({Code.APPROVALS_MISSING, Code.HOURS_CLOSED})
+_WINDOWS = {
+    Scope.WALLET: "what nobody approved takes",
+    Scope.REQUESTER: "what nobody approved takes for one requester",
+    Scope.DESTINATION: "what nobody approved takes to one destination",
+    Scope.APPROVED: "what people approved takes",
+    Scope.UPKEEP: "opening and keeping nonce accounts takes",
+}
 _PLACES = {
     (True, False): "any destination",
     (True,): "destinations in the address book",
@@ -42,9 +52,7 @@ def scope(
 def explain(policy: Policy, asked: Scope) -> Iterator[str]:
     """Yield who may send what from where to whom, with whose approvals."""
     for wallet in asked.wallets:
-        cap, fee = (_units(policy, wallet, units) for units in (wallet.cap, wallet.maximum_fee))
-        yield f"No transaction from {wallet.name} is above {cap}, whoever approves it."
-        yield f"None pays the network more than {fee}."
+        yield from _limits(policy, wallet)
         for requester in asked.requesters:
             yield from _rules(policy, wallet, requester, asked.listed)
     yield "Everything else is refused."
@@ -66,13 +74,14 @@ def answer(policy: Policy, asked: Scope, amount: str) -> Iterator[str]:
 
 
 def _answer(policy: Policy, intent: Intent, amount: str, *, listed: bool) -> str:
-    verdict = evaluate(policy, intent, Facts(now=0, in_address_book=listed, approvals=()))
+    facts = early_facts(intent, now=0, in_address_book=listed, approvals=(), fee=0)
+    verdict = evaluate(policy, intent, facts)
     what = f"{amount} from {intent.wallet} to {_PLACES[(listed,)]}"
-    if isinstance(verdict, Refusal) and verdict.code is not Code.APPROVALS_MISSING:
+    if isinstance(verdict, Refusal) and verdict.code not in _LATER:
         return f"{intent.requester} may not send {what}: {verdict.message}."
     rule = find_rule(policy, intent, in_address_book=listed)
     tier = find_tier(rule, intent.amount) if rule else None
-    people = seats_words(policy, tier.approvals if tier else ())
+    people = tier_words(policy, rule, tier) if rule and tier else ""
     return f"{intent.requester} may send {what} {people} (rule {verdict.rule})."
 
 
@@ -84,6 +93,40 @@ def seats_words(policy: Policy, seats: tuple[Seats, ...]) -> str:
     people = sum(item.count for item in seats)
     different = f", {people} different people" if people > 1 else ""
     return f"with the approval of {' and '.join(names)}{different}"
+
+
+def tier_words(policy: Policy, rule: Rule, tier: Tier) -> str:
+    """Return what a tier asks: people, services, patience."""
+    words = " or ".join(seats_words(policy, path) for path in tier.people)
+    words = words or seats_words(policy, ())
+    if services := sorted(services_of(rule, tier)):
+        words += f", and of the service{'s' * (len(services) > 1)} {' and '.join(services)}"
+    if tier.delay:
+        words += f", {format_duration(tier.delay)} after the signer first saw it"
+    return words
+
+
+def _limits(policy: Policy, wallet: Wallet) -> Iterator[str]:
+    if not wallet.enabled:
+        yield f"{wallet.name} is disabled: nothing leaves it."
+    cap, fee = (_units(policy, wallet, units) for units in (wallet.cap, wallet.maximum_fee))
+    yield f"No transaction from {wallet.name} is above {cap}, whoever approves it."
+    yield f"None pays the network more than {fee}."
+    for window in wallet.windows:
+        amount = _units(policy, wallet, window.amount)
+        most = f"{amount} in {window.count} transactions" if window.count else "nothing"
+        yield f"In any {window.period}, {_WINDOWS[window.scope]} at most {most}, fees included."
+    recall = _units(policy, wallet, wallet.beyond_recall)
+    yield f"At most {recall} is signed and not yet final."
+
+
+def _conditions(policy: Policy, wallet: Wallet, rule: Rule) -> Iterator[str]:
+    if rule.hours:
+        yield f"  only {rule.hours}"
+    if rule.cooling_period:
+        most = _units(policy, wallet, rule.cooling_amount)
+        first = format_duration(rule.cooling_period)
+        yield f"  {most} in all to a destination in its first {first}"
 
 
 def _rules(
@@ -102,8 +145,9 @@ def _rules(
         above = ""
         for tier in rule.tiers:
             reach = _units(policy, wallet, tier.up_to)
-            yield f"  {above}up to {reach} {seats_words(policy, tier.approvals)}"
+            yield f"  {above}up to {reach} {tier_words(policy, rule, tier)}"
             above = f"above {reach}, "
+        yield from _conditions(policy, wallet, rule)
 
 
 def _intent(policy: Policy, wallet: Wallet, requester: str, amount: int) -> Intent:

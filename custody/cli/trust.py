@@ -12,15 +12,23 @@ from custody.cli.output import clipped
 from kura.custody.v1 import custody_pb2 as wire
 from policies.approvals import open_approval
 from policies.codes import Code, Refusal
-from policies.evaluate import Facts, evaluate, find_rule, find_tier, open_intent, seats_missing
+from policies.evaluate import (
+    approvals_missing,
+    approvers_needed,
+    approvers_of,
+    early_facts,
+    evaluate,
+    find_rule,
+    find_tier,
+    open_intent,
+)
 from policies.policy import DestinationClass, Policy
 from policies.policy_file import parse_policy
-from policies.quorum import Seats
 from policies.reader import FileError
 from policies.statements import Approval, Intent, Signed, StatementError, decode, digest
 
 SHOWN_MAX = 128  # characters: an address is shown whole
-_ASKING = frozenset({Code.APPROVALS_MISSING, Code.APPROVAL_REJECTED})
+_ASKING = frozenset({Code.APPROVALS_MISSING, Code.APPROVAL_REJECTED, Code.HOURS_CLOSED})
 
 
 class UntrustedError(Exception):
@@ -52,13 +60,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Whom one rule asks about this amount, and which seats the valid approvals leave empty."""
+    """Whom one rule asks about this amount, and what the valid approvals leave empty.
+
+    `approvers`: all who are asked; `needed`: those of them whose approval would still help.
+    """
 
     rule: str
     destination: DestinationClass
     up_to: int
-    seats: tuple[Seats, ...]
-    missing: tuple[Seats, ...]
+    asks: tuple[str, ...]
+    missing: tuple[str, ...]
+    approvers: frozenset[str]
+    needed: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +92,18 @@ class Verified:
         """What the API calls it."""
         return f"withdrawals/{self.digest}"
 
-    def people_asked(self, policy: Policy) -> frozenset[str]:
-        """Return everyone who could sit in one of the seats."""
-        seats = [seats for asked in self.asked for seats in asked.seats]
-        return frozenset[str]().union(*(policy.groups[item.group] for item in seats))
+    def asked_people(self) -> frozenset[str]:
+        """Return everyone who is asked: people and services."""
+        return frozenset[str]().union(*(asked.approvers for asked in self.asked))
 
     def decided(self, person: str) -> bool:
         """Tell whether a decision of theirs counts now."""
         valid = [item.approval for item in self.decisions if item.state == "valid"]
         return any(approval is not None and approval.approver == person for approval in valid)
 
-    def needs(self, policy: Policy, person: str) -> bool:
+    def needs(self, person: str) -> bool:
         """Tell whether a seat is empty that this person could take, and has not."""
-        empty = [seats for asked in self.asked for seats in asked.missing]
-        return not self.decided(person) and any(
-            person in policy.groups[item.group] for item in empty
-        )
+        return not self.decided(person) and any(person in asked.needed for asked in self.asked)
 
 
 def open_policy(file: bytes, pinned: str | None) -> Policy:
@@ -173,15 +182,22 @@ def _asked(
     asked: dict[str, Asked] = {}
     refusal = None
     for listed in (True, False):
-        facts = Facts(now=now, in_address_book=listed, approvals=approvals)
+        facts = early_facts(intent, now=now, in_address_book=listed, approvals=approvals, fee=0)
         verdict = evaluate(policy, intent, facts)
         rule = find_rule(policy, intent, in_address_book=listed)
         tier = find_tier(rule, intent.amount) if rule else None
         if isinstance(verdict, Refusal) and verdict.code not in _ASKING:
             refusal = refusal or verdict
         elif rule and tier:
-            empty = seats_missing(policy, tier, approvals)
-            asked[rule.name] = Asked(rule.name, rule.destination, tier.up_to, tier.approvals, empty)
+            asked[rule.name] = Asked(
+                rule=rule.name,
+                destination=rule.destination,
+                up_to=tier.up_to,
+                asks=approvals_missing(policy, rule, tier, ()),
+                missing=approvals_missing(policy, rule, tier, approvals),
+                approvers=approvers_of(policy, rule, tier),
+                needed=approvers_needed(policy, rule, tier, approvals),
+            )
     if not asked and refusal:
         raise RefusedAnywayError(refusal)
     return tuple(asked.values())

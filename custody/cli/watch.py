@@ -118,7 +118,7 @@ def _news(custody: CustodyClient, config: ClientConfig, remind: int) -> Iterator
         except RefusedAnywayError:
             continue  # nothing that an officer decides would let it through
         else:
-            if verified.needs(policy, own_name(config)):
+            if verified.needs(own_name(config)):
                 yield _needed(verified, policy, remind)
 
 

@@ -13,7 +13,15 @@ from custody.store import signers, withdrawals
 from custody.store.database import Connection
 from policies.approvals import open_approval, open_approvals
 from policies.codes import Code, Refusal
-from policies.evaluate import Allowed, Facts, evaluate, find_rule, find_tier, open_intent
+from policies.evaluate import (
+    Allowed,
+    approvers_of,
+    early_facts,
+    evaluate,
+    find_rule,
+    find_tier,
+    open_intent,
+)
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.statements import Approval, Intent, Signed, StatementError, decode, digest
@@ -47,13 +55,16 @@ async def verdict(
     if isinstance(opened, Refusal):
         return opened
     listed = await signers.in_address_book(connection, intent.network, intent.destination)
-    return evaluate(policy, intent, Facts(now=now, in_address_book=listed, approvals=opened))
+    wallet = policy.wallets.get(intent.wallet)
+    fee = wallet.maximum_fee if wallet else 0
+    facts = early_facts(intent, now=now, in_address_book=listed, approvals=opened, fee=fee)
+    return evaluate(policy, intent, facts)
 
 
 async def open_decision(
     connection: Connection, intent: Intent, intent_digest: str, signed: Signed, now: int
 ) -> Approval | Refusal:
-    """Return an officer's decision, when its officer is asked about this intent and it is valid."""
+    """Return an approver's decision, when it is valid and asked for."""
     policy = await policy_in_force(connection)
     if isinstance(policy, Refusal):
         return policy
@@ -66,9 +77,8 @@ async def open_decision(
     listed = await signers.in_address_book(connection, intent.network, intent.destination)
     rule = find_rule(policy, intent, in_address_book=listed)
     tier = find_tier(rule, intent.amount) if rule else None
-    seats = tier.approvals if tier else ()
-    if not any(approval.approver in policy.groups[seat.group] for seat in seats):
-        words = f"{approval.approver} is not among the officers asked about this withdrawal"
+    if not (rule and tier and approval.approver in approvers_of(policy, rule, tier)):
+        words = f"{approval.approver} is not among those asked about this withdrawal"
         return Refusal(Code.APPROVAL_INVALID, words, field="approval.approver")
     return approval
 

@@ -24,7 +24,7 @@ async def verdict(
     connection: Connection, signed: Signed, approvals: Sequence[Signed], now: int
 ) -> Allowed | Refusal:
     if approvals:
-        return Allowed("none was checked")
+        return Allowed("none was checked", (), 0)
     return await honest(connection, signed, approvals, now)
 
 

@@ -53,7 +53,7 @@ def test_what_is_shown_is_what_was_signed() -> None:
     (asked,) = seen.asked
     assert list(map(str, asked.seats)) == ["1 of operations", "1 of risk"]
     assert asked.missing == asked.seats
-    assert seen.people_asked(POLICY) == {"alice", "bob", "carol"}
+    assert seen.asked_people() == {"alice", "bob", "carol"}
 
 
 TAMPERED: dict[str, Callable[[wire.Withdrawal], object]] = {

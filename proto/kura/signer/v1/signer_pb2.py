@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bkura/signer/v1/signer.proto\x12\x0ekura.signer.v1\"7\n\x0fSignedStatement\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"8\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\x04\x12!\n\x04jobs\x18\x02 \x03(\x0b\x32\x13.kura.signer.v1.Job\"K\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\'\n\x07results\x18\x02 \x03(\x0b\x32\x16.kura.signer.v1.Result\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\t\"\xe8\x01\n\x03Job\x12,\n\x08transfer\x18\x01 \x01(\x0b\x32\x18.kura.signer.v1.TransferH\x00\x12/\n\nnonce_open\x18\x02 \x01(\x0b\x32\x19.kura.signer.v1.NonceOpenH\x00\x12&\n\x05\x61pply\x18\x03 \x01(\x0b\x32\x15.kura.signer.v1.ApplyH\x00\x12(\n\x06status\x18\x04 \x01(\x0b\x32\x16.kura.signer.v1.StatusH\x00\x12\"\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x13.kura.signer.v1.EndH\x00\x42\x06\n\x04verbJ\x04\x08\x06\x10\t\"\xac\x01\n\x08Transfer\x12/\n\x06intent\x18\x01 \x01(\x0b\x32\x1f.kura.signer.v1.SignedStatement\x12\x32\n\tapprovals\x18\x02 \x03(\x0b\x32\x1f.kura.signer.v1.SignedStatement\x12\x32\n\x06solana\x18\x03 \x01(\x0b\x32 .kura.signer.v1.SolanaParametersH\x00\x42\x07\n\x05\x63hain\"k\n\x10SolanaParameters\x12\x13\n\x0bnonce_index\x18\x01 \x01(\r\x12\x13\n\x0bnonce_value\x18\x02 \x01(\x0c\x12-\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x1d.kura.signer.v1.ComputeBudget\"7\n\rComputeBudget\x12\x12\n\nunit_limit\x18\x01 \x01(\r\x12\x12\n\nunit_price\x18\x02 \x01(\x04\"z\n\tNonceOpen\x12\x0e\n\x06wallet\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x11\n\tblockhash\x18\x03 \x01(\x0c\x12\x0c\n\x04rent\x18\x04 \x01(\x04\x12-\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x1d.kura.signer.v1.ComputeBudget\"6\n\x03\x45nd\x12/\n\x06intent\x18\x01 \x01(\x0b\x32\x1f.kura.signer.v1.SignedStatement\"E\n\x05\x41pply\x12+\n\x04\x62ook\x18\x01 \x01(\x0b\x32\x1b.kura.signer.v1.BookVersionH\x00\x42\t\n\x07subjectJ\x04\x08\x02\x10\x07\"R\n\x0b\x42ookVersion\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x30\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1f.kura.signer.v1.SignedStatement\"\x08\n\x06Status\"\xf9\x01\n\x06Result\x12(\n\x06signed\x18\x01 \x01(\x0b\x32\x16.kura.signer.v1.SignedH\x00\x12*\n\x07refusal\x18\x02 \x01(\x0b\x32\x17.kura.signer.v1.RefusalH\x00\x12*\n\x07\x61pplied\x18\x03 \x01(\x0b\x32\x17.kura.signer.v1.AppliedH\x00\x12.\n\x06status\x18\x04 \x01(\x0b\x32\x1c.kura.signer.v1.SignerStatusH\x00\x12&\n\x05\x65nded\x18\x07 \x01(\x0b\x32\x15.kura.signer.v1.EndedH\x00\x42\t\n\x07outcomeJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07\"G\n\x06Signed\x12\x13\n\x0btransaction\x18\x01 \x01(\x0c\x12\x16\n\x0etransaction_id\x18\x02 \x01(\t\x12\x10\n\x08repeated\x18\x03 \x01(\x08\"E\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"\x17\n\x05\x45nded\x12\x0e\n\x06intent\x18\x01 \x01(\t\"\x19\n\x07\x41pplied\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\x96\x01\n\x0cSignerStatus\x12\x11\n\taudit_key\x18\x01 \x01(\t\x12\x0f\n\x07journal\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\x0c\x12\x14\n\x0c\x62ook_version\x18\x04 \x01(\t\x12\x13\n\x0b\x62ook_digest\x18\x05 \x01(\t\x12\'\n\x04keys\x18\x06 \x03(\x0b\x32\x19.kura.signer.v1.WalletKey\"(\n\tWalletKey\x12\x0e\n\x06wallet\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bkura/signer/v1/signer.proto\x12\x0ekura.signer.v1\"7\n\x0fSignedStatement\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"8\n\x07Request\x12\n\n\x02id\x18\x01 \x01(\x04\x12!\n\x04jobs\x18\x02 \x03(\x0b\x32\x13.kura.signer.v1.Job\"K\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\'\n\x07results\x18\x02 \x03(\x0b\x32\x16.kura.signer.v1.Result\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\t\"\xe8\x01\n\x03Job\x12,\n\x08transfer\x18\x01 \x01(\x0b\x32\x18.kura.signer.v1.TransferH\x00\x12/\n\nnonce_open\x18\x02 \x01(\x0b\x32\x19.kura.signer.v1.NonceOpenH\x00\x12&\n\x05\x61pply\x18\x03 \x01(\x0b\x32\x15.kura.signer.v1.ApplyH\x00\x12(\n\x06status\x18\x04 \x01(\x0b\x32\x16.kura.signer.v1.StatusH\x00\x12\"\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x13.kura.signer.v1.EndH\x00\x42\x06\n\x04verbJ\x04\x08\x06\x10\t\"\xac\x01\n\x08Transfer\x12/\n\x06intent\x18\x01 \x01(\x0b\x32\x1f.kura.signer.v1.SignedStatement\x12\x32\n\tapprovals\x18\x02 \x03(\x0b\x32\x1f.kura.signer.v1.SignedStatement\x12\x32\n\x06solana\x18\x03 \x01(\x0b\x32 .kura.signer.v1.SolanaParametersH\x00\x42\x07\n\x05\x63hain\"k\n\x10SolanaParameters\x12\x13\n\x0bnonce_index\x18\x01 \x01(\r\x12\x13\n\x0bnonce_value\x18\x02 \x01(\x0c\x12-\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x1d.kura.signer.v1.ComputeBudget\"7\n\rComputeBudget\x12\x12\n\nunit_limit\x18\x01 \x01(\r\x12\x12\n\nunit_price\x18\x02 \x01(\x04\"z\n\tNonceOpen\x12\x0e\n\x06wallet\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\r\x12\x11\n\tblockhash\x18\x03 \x01(\x0c\x12\x0c\n\x04rent\x18\x04 \x01(\x04\x12-\n\x06\x62udget\x18\x05 \x01(\x0b\x32\x1d.kura.signer.v1.ComputeBudget\"6\n\x03\x45nd\x12/\n\x06intent\x18\x01 \x01(\x0b\x32\x1f.kura.signer.v1.SignedStatement\"\xa7\x01\n\x05\x41pply\x12+\n\x04\x62ook\x18\x01 \x01(\x0b\x32\x1b.kura.signer.v1.BookVersionH\x00\x12/\n\x06policy\x18\x02 \x01(\x0b\x32\x1d.kura.signer.v1.PolicyVersionH\x00\x12/\n\x04veto\x18\x03 \x01(\x0b\x32\x1f.kura.signer.v1.SignedStatementH\x00\x42\t\n\x07subjectJ\x04\x08\x04\x10\x07\"O\n\rPolicyVersion\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x0c\x12\x30\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1f.kura.signer.v1.SignedStatement\"R\n\x0b\x42ookVersion\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x30\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1f.kura.signer.v1.SignedStatement\"\x08\n\x06Status\"\xf9\x01\n\x06Result\x12(\n\x06signed\x18\x01 \x01(\x0b\x32\x16.kura.signer.v1.SignedH\x00\x12*\n\x07refusal\x18\x02 \x01(\x0b\x32\x17.kura.signer.v1.RefusalH\x00\x12*\n\x07\x61pplied\x18\x03 \x01(\x0b\x32\x17.kura.signer.v1.AppliedH\x00\x12.\n\x06status\x18\x04 \x01(\x0b\x32\x1c.kura.signer.v1.SignerStatusH\x00\x12&\n\x05\x65nded\x18\x07 \x01(\x0b\x32\x15.kura.signer.v1.EndedH\x00\x42\t\n\x07outcomeJ\x04\x08\x05\x10\x06J\x04\x08\x06\x10\x07\"G\n\x06Signed\x12\x13\n\x0btransaction\x18\x01 \x01(\x0c\x12\x16\n\x0etransaction_id\x18\x02 \x01(\t\x12\x10\n\x08repeated\x18\x03 \x01(\x08\"\\\n\x07Refusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04rule\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x15\n\rearliest_time\x18\x05 \x01(\x04\"\x17\n\x05\x45nded\x12\x0e\n\x06intent\x18\x01 \x01(\t\"\x19\n\x07\x41pplied\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\x8b\x02\n\x0cSignerStatus\x12\x11\n\taudit_key\x18\x01 \x01(\t\x12\x0f\n\x07journal\x18\x02 \x01(\t\x12\x0e\n\x06policy\x18\x03 \x01(\x0c\x12\x14\n\x0c\x62ook_version\x18\x04 \x01(\t\x12\x13\n\x0b\x62ook_digest\x18\x05 \x01(\t\x12\'\n\x04keys\x18\x06 \x03(\x0b\x32\x19.kura.signer.v1.WalletKey\x12\x0e\n\x06locked\x18\x07 \x01(\t\x12\x16\n\x0elocked_message\x18\x08 \x01(\t\x12\x10\n\x08sequence\x18\t \x01(\x04\x12\x0c\n\x04head\x18\n \x01(\t\x12+\n\tproposals\x18\x0b \x03(\x0b\x32\x18.kura.signer.v1.Proposal\"D\n\x08Proposal\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x15\n\rearliest_time\x18\x02 \x01(\x04\x12\x11\n\tvetoed_by\x18\x03 \x03(\t\"(\n\tWalletKey\x12\x0e\n\x06wallet\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,24 +49,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NONCEOPEN']._serialized_end=937
   _globals['_END']._serialized_start=939
   _globals['_END']._serialized_end=993
-  _globals['_APPLY']._serialized_start=995
-  _globals['_APPLY']._serialized_end=1064
-  _globals['_BOOKVERSION']._serialized_start=1066
-  _globals['_BOOKVERSION']._serialized_end=1148
-  _globals['_STATUS']._serialized_start=1150
-  _globals['_STATUS']._serialized_end=1158
-  _globals['_RESULT']._serialized_start=1161
-  _globals['_RESULT']._serialized_end=1410
-  _globals['_SIGNED']._serialized_start=1412
-  _globals['_SIGNED']._serialized_end=1483
-  _globals['_REFUSAL']._serialized_start=1485
-  _globals['_REFUSAL']._serialized_end=1554
-  _globals['_ENDED']._serialized_start=1556
-  _globals['_ENDED']._serialized_end=1579
-  _globals['_APPLIED']._serialized_start=1581
-  _globals['_APPLIED']._serialized_end=1606
-  _globals['_SIGNERSTATUS']._serialized_start=1609
-  _globals['_SIGNERSTATUS']._serialized_end=1759
-  _globals['_WALLETKEY']._serialized_start=1761
-  _globals['_WALLETKEY']._serialized_end=1801
+  _globals['_APPLY']._serialized_start=996
+  _globals['_APPLY']._serialized_end=1163
+  _globals['_POLICYVERSION']._serialized_start=1165
+  _globals['_POLICYVERSION']._serialized_end=1244
+  _globals['_BOOKVERSION']._serialized_start=1246
+  _globals['_BOOKVERSION']._serialized_end=1328
+  _globals['_STATUS']._serialized_start=1330
+  _globals['_STATUS']._serialized_end=1338
+  _globals['_RESULT']._serialized_start=1341
+  _globals['_RESULT']._serialized_end=1590
+  _globals['_SIGNED']._serialized_start=1592
+  _globals['_SIGNED']._serialized_end=1663
+  _globals['_REFUSAL']._serialized_start=1665
+  _globals['_REFUSAL']._serialized_end=1757
+  _globals['_ENDED']._serialized_start=1759
+  _globals['_ENDED']._serialized_end=1782
+  _globals['_APPLIED']._serialized_start=1784
+  _globals['_APPLIED']._serialized_end=1809
+  _globals['_SIGNERSTATUS']._serialized_start=1812
+  _globals['_SIGNERSTATUS']._serialized_end=2079
+  _globals['_PROPOSAL']._serialized_start=2081
+  _globals['_PROPOSAL']._serialized_end=2149
+  _globals['_WALLETKEY']._serialized_start=2151
+  _globals['_WALLETKEY']._serialized_end=2191
 # @@protoc_insertion_point(module_scope)

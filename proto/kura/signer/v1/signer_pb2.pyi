@@ -95,10 +95,22 @@ class End(_message.Message):
     def __init__(self, intent: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
 
 class Apply(_message.Message):
-    __slots__ = ("book",)
+    __slots__ = ("book", "policy", "veto")
     BOOK_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    VETO_FIELD_NUMBER: _ClassVar[int]
     book: BookVersion
-    def __init__(self, book: _Optional[_Union[BookVersion, _Mapping]] = ...) -> None: ...
+    policy: PolicyVersion
+    veto: SignedStatement
+    def __init__(self, book: _Optional[_Union[BookVersion, _Mapping]] = ..., policy: _Optional[_Union[PolicyVersion, _Mapping]] = ..., veto: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+
+class PolicyVersion(_message.Message):
+    __slots__ = ("file", "changes")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    file: bytes
+    changes: _containers.RepeatedCompositeFieldContainer[SignedStatement]
+    def __init__(self, file: _Optional[bytes] = ..., changes: _Optional[_Iterable[_Union[SignedStatement, _Mapping]]] = ...) -> None: ...
 
 class BookVersion(_message.Message):
     __slots__ = ("statement", "changes")
@@ -137,16 +149,18 @@ class Signed(_message.Message):
     def __init__(self, transaction: _Optional[bytes] = ..., transaction_id: _Optional[str] = ..., repeated: _Optional[bool] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("code", "rule", "field", "message")
+    __slots__ = ("code", "rule", "field", "message", "earliest_time")
     CODE_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_TIME_FIELD_NUMBER: _ClassVar[int]
     code: str
     rule: str
     field: str
     message: str
-    def __init__(self, code: _Optional[str] = ..., rule: _Optional[str] = ..., field: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    earliest_time: int
+    def __init__(self, code: _Optional[str] = ..., rule: _Optional[str] = ..., field: _Optional[str] = ..., message: _Optional[str] = ..., earliest_time: _Optional[int] = ...) -> None: ...
 
 class Ended(_message.Message):
     __slots__ = ("intent",)
@@ -161,20 +175,40 @@ class Applied(_message.Message):
     def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class SignerStatus(_message.Message):
-    __slots__ = ("audit_key", "journal", "policy", "book_version", "book_digest", "keys")
+    __slots__ = ("audit_key", "journal", "policy", "book_version", "book_digest", "keys", "locked", "locked_message", "sequence", "head", "proposals")
     AUDIT_KEY_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     BOOK_VERSION_FIELD_NUMBER: _ClassVar[int]
     BOOK_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    LOCKED_FIELD_NUMBER: _ClassVar[int]
+    LOCKED_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     audit_key: str
     journal: str
     policy: bytes
     book_version: str
     book_digest: str
     keys: _containers.RepeatedCompositeFieldContainer[WalletKey]
-    def __init__(self, audit_key: _Optional[str] = ..., journal: _Optional[str] = ..., policy: _Optional[bytes] = ..., book_version: _Optional[str] = ..., book_digest: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[WalletKey, _Mapping]]] = ...) -> None: ...
+    locked: str
+    locked_message: str
+    sequence: int
+    head: str
+    proposals: _containers.RepeatedCompositeFieldContainer[Proposal]
+    def __init__(self, audit_key: _Optional[str] = ..., journal: _Optional[str] = ..., policy: _Optional[bytes] = ..., book_version: _Optional[str] = ..., book_digest: _Optional[str] = ..., keys: _Optional[_Iterable[_Union[WalletKey, _Mapping]]] = ..., locked: _Optional[str] = ..., locked_message: _Optional[str] = ..., sequence: _Optional[int] = ..., head: _Optional[str] = ..., proposals: _Optional[_Iterable[_Union[Proposal, _Mapping]]] = ...) -> None: ...
+
+class Proposal(_message.Message):
+    __slots__ = ("digest", "earliest_time", "vetoed_by")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    VETOED_BY_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    earliest_time: int
+    vetoed_by: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, digest: _Optional[str] = ..., earliest_time: _Optional[int] = ..., vetoed_by: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WalletKey(_message.Message):
     __slots__ = ("wallet", "key")
