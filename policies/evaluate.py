@@ -27,18 +27,25 @@ class Allowed:
     cost: int
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known about one request besides the policy.
-
-    `now` in Unix ms; `tick` in ms of the windows' clock. `in_address_book`: the destination
-    (network, address, memo) stands in the version in force. `fee` in base units. `age` and
-    `destination_age`: ms since the signer first saw intent and destination; `destination_sent`:
-    base units sent there since. `unresolved`: base units signed and not known to be final or dead.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """When it is, and what was counted: `now` in Unix ms, `tick` in ms of the windows' clock."""
 
     now: int
     tick: int
+    usage: Mapping[Counter, Usage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(Counted):
+    """What is known about one request besides the policy.
+
+    `in_address_book`: the destination (network, address, memo) stands in the version in force.
+    `fee` in base units. `age` and `destination_age`: ms since the signer first saw intent and
+    destination; `destination_sent`: base units sent there since. `unresolved`: base units signed
+    and not known to be final or dead.
+    """
+
     in_address_book: bool
     approvals: Sequence[Approval]
     fee: int
@@ -46,7 +53,6 @@ class Facts:
     destination_age: int
     destination_sent: int
     unresolved: int
-    usage: Mapping[Counter, Usage]
 
 
 def counters(intent: Intent) -> dict[Scope, Counter]:
@@ -117,12 +123,37 @@ def evaluate(policy: Policy, intent: Intent, facts: Facts) -> Allowed | Refusal:
     allowed = Allowed(rule.name, tuple(_counted(intent, tier)), intent.amount + facts.fee)
     return (
         _check_cooling(policy, wallet, rule, intent, facts)
-        or _check_windows(policy, wallet, allowed, facts)
+        or check_windows(policy, wallet, allowed.counters, allowed.cost, facts)
+        or _check_recall(policy, wallet, allowed, facts)
         or _check_people(policy, rule, tier, facts)
         or _check_delay(rule, tier, facts)
         or _check_hours(rule, facts)
         or allowed
     )
+
+
+def check_windows(
+    policy: Policy, wallet: Wallet, counted: Sequence[Counter], cost: int, facts: Counted
+) -> Refusal | None:
+    """Return the refusal of the window that has room for `cost` last, or None when all have."""
+    scopes = {counter.scope: counter for counter in counted}
+    latest: Refusal | None = None
+    for window in wallet.windows:
+        if window.scope not in scopes:
+            continue
+        usage = facts.usage.get(scopes[window.scope])
+        where = f"wallets.{wallet.name}.windows.{window.scope}"
+        if usage is None:
+            return Refusal(Code.FACT_MISSING, "nobody knows what this window let through", where)
+        fits = usage.fits_at(window, facts.tick, cost)
+        words = f"{window.scope} window: {_units(policy, window.amount, wallet)} and "
+        words += f"{window.count} transactions in {window.period}, fees included"
+        if fits is None:
+            return Refusal(Code.LIMIT_EXCEEDED, words, rule=where, field="amount")
+        earliest = facts.now + fits - facts.tick
+        if earliest > (latest.earliest if latest else facts.now):
+            latest = Refusal(Code.WINDOW_EXCEEDED, words, rule=where, earliest=earliest)
+    return latest
 
 
 def find_rule(policy: Policy, intent: Intent, *, in_address_book: bool) -> Rule | None:
@@ -247,30 +278,6 @@ def _check_cooling(
     words = f"the destination is new: {_units(policy, rule.cooling_amount, wallet)} in all during "
     words += f"its first {format_duration(rule.cooling_period)}"
     return Refusal(Code.COOLING, words, rule=rule.name, earliest=facts.now + left)
-
-
-def _check_windows(
-    policy: Policy, wallet: Wallet, allowed: Allowed, facts: Facts
-) -> Refusal | None:
-    """Return the refusal of the window that has room last, or None when all have."""
-    scopes = {counter.scope: counter for counter in allowed.counters}
-    latest: Refusal | None = None
-    for window in wallet.windows:
-        if window.scope not in scopes:
-            continue
-        usage = facts.usage.get(scopes[window.scope])
-        where = f"wallets.{wallet.name}.windows.{window.scope}"
-        if usage is None:
-            return Refusal(Code.FACT_MISSING, "nobody knows what this window let through", where)
-        fits = usage.fits_at(window, facts.tick, allowed.cost)
-        words = f"{window.scope} window: {_units(policy, window.amount, wallet)} and "
-        words += f"{window.count} transactions in {window.period}, fees included"
-        if fits is None:
-            return Refusal(Code.LIMIT_EXCEEDED, words, rule=where, field="amount")
-        earliest = facts.now + fits - facts.tick
-        if earliest > (latest.earliest if latest else facts.now):
-            latest = Refusal(Code.WINDOW_EXCEEDED, words, rule=where, earliest=earliest)
-    return latest or _check_recall(policy, wallet, allowed, facts)
 
 
 def _check_recall(policy: Policy, wallet: Wallet, allowed: Allowed, facts: Facts) -> Refusal | None:

@@ -9,7 +9,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +26,7 @@ _CREDENTIALS = struct.Struct("iII")
 
 _STOPPED = "Nothing is lost: mend the journal's disk or the token, then start signer serve again"
 
-Answer = Callable[[wire.Job], wire.Result]
+Answer = Callable[[Sequence[wire.Job]], list[wire.Result]]
 
 
 class FrameError(Exception):
@@ -87,14 +87,12 @@ def reply_to(frame: bytes, answer: Answer) -> bytes:
     elif not 0 < len(request.jobs) <= JOBS_MAX:
         reply.fault = f"a request has 1 to {JOBS_MAX} jobs"
     else:
-        size = _ENVELOPE_BYTES
-        for job in request.jobs:
-            result = answer(job)
-            size += result.ByteSize() + _ENVELOPE_BYTES
-            if size > FRAME_BYTES_MAX:
-                words = "the results fill more than a frame: ask for fewer jobs at once"
-                return wire.Reply(id=request.id, fault=words).SerializeToString()
-            reply.results.append(result)
+        results = answer(request.jobs)
+        size = _ENVELOPE_BYTES + sum(item.ByteSize() + _ENVELOPE_BYTES for item in results)
+        if size > FRAME_BYTES_MAX:
+            words = "the results fill more than a frame: ask for fewer jobs at once"
+            return wire.Reply(id=request.id, fault=words).SerializeToString()
+        reply.results.extend(results)
     return reply.SerializeToString()
 
 

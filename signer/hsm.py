@@ -33,6 +33,7 @@ from signer.pkcs11 import (
     login,
 )
 
+RECORD: Final = "kura.head"
 _ED25519: Final = bytes.fromhex("06032b6570")  # DER of OID 1.3.101.112 (RFC 8410)
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _POINT: Final = re.compile(rb"(?:\x04\x20)?(.{32})", re.DOTALL)
@@ -59,6 +60,10 @@ _BORN: Final = {
     P.CKA_NEVER_EXTRACTABLE: True,
     P.CKA_LOCAL: True,
 }
+
+
+class RecordsChangedError(HsmError):
+    """The token's record is not what this signer left there."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,27 @@ class Token:
             os.sync()  # SoftHSM fsyncs nothing: no address before its key outlives a power cut
             return self._keys[label].public
 
+    def records(self) -> list[bytes]:
+        """Return what the token keeps under RECORD, besides its keys."""
+        with self._using("reading the token's record") as session:
+            return list(_find_records(session))
+
+    def replace_records(self, expected: frozenset[bytes], record: bytes) -> None:
+        """Keep `record` in place of the `expected` ones; RecordsChangedError when others are there.
+
+        A data object's value cannot be changed in every token, so there are two for a moment.
+        """
+        with self._using("writing the token's record") as session:
+            _only(_find_records(session), expected)
+            data = [(P.CKA_CLASS, P.CKO_DATA), (P.CKA_TOKEN, True), (P.CKA_PRIVATE, True)]
+            session.createObject([*data, (P.CKA_LABEL, RECORD), (P.CKA_VALUE, record)])
+            found = _find_records(session)  # after creating: of two signers one sees the other
+            _only(found, expected | {record})
+            os.sync()  # SoftHSM fsyncs nothing: the new one outlives a power cut before the old goes
+            for value in expected - {record}:
+                for handle in found.get(value, ()):
+                    session.destroyObject(handle)
+
     def close(self) -> None:
         """Log out and let go of the module. What is called afterwards raises."""
         self._session = None  # PyKCS11 crashes the process when a session outlives its library
@@ -133,6 +159,21 @@ class Token:
         except P.PyKCS11Error as err:
             self.close()
             raise HsmError(f"{doing}: the token said {err}; check it, restart the signer") from None
+
+
+def _find_records(session: Any) -> dict[bytes, list[Any]]:
+    found: dict[bytes, list[Any]] = {}
+    for handle in session.findObjects([(P.CKA_CLASS, P.CKO_DATA), (P.CKA_LABEL, RECORD)]):
+        [value] = session.getAttributeValue(handle, [P.CKA_VALUE], allAsBinary=True)
+        found.setdefault(bytes(value or ()), []).append(handle)
+    return found
+
+
+def _only(found: Mapping[bytes, object], expected: frozenset[bytes]) -> None:
+    if found.keys() - expected:
+        raise RecordsChangedError(
+            "another signer uses this token: stop it; if there is none, signer doctor says more"
+        )
 
 
 def _find_keys(session: Any) -> dict[str, _Key]:

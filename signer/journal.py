@@ -1,94 +1,103 @@
-"""What the signer must never forget, in SQLite (WAL, synchronous FULL).
+"""What the signer must never forget, in SQLite (WAL, synchronous FULL), and the chain over it.
 
-Invariants: a method that writes returns after fsync; one (requester, request_id) has at most one
-message, for ever; one value of a nonce account stands in at most one message; policy and address
-book only move forward. One process at a time: the file is held in exclusive mode.
+Invariants: a transaction that returned is on the disk; every entry moves the chain's head, which
+covers all entries before it; the head is in the token too (`anchor`), so that an older copy
+of this file is noticed. One process at a time: the file is held in exclusive mode.
 """
 
+import hashlib
 import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from policies.statements import Book, Destination
+from signer.clock import Moment
 
+# One row of `request` for each request that was reserved, signed or ended, for ever. It is kept
+# small: 10 million fit into 2 GB. `key` and `nonce` are digests, see signer.requests.
 _SCHEMA = """
 CREATE TABLE meta (
-  id INTEGER PRIMARY KEY CHECK (id = 1), journal TEXT NOT NULL, created INTEGER NOT NULL
+  id INTEGER PRIMARY KEY CHECK (id = 1), journal TEXT NOT NULL, created INTEGER NOT NULL,
+  recovered INTEGER, sequence INTEGER NOT NULL, head BLOB NOT NULL,
+  wall INTEGER NOT NULL, steady INTEGER NOT NULL, boot TEXT NOT NULL, tick INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE policy (version INTEGER PRIMARY KEY, file BLOB NOT NULL) STRICT;
+CREATE TABLE head (sequence INTEGER PRIMARY KEY, head BLOB NOT NULL) STRICT;
+
+CREATE TABLE request (
+  number INTEGER PRIMARY KEY, key BLOB NOT NULL, intent BLOB NOT NULL, state INTEGER NOT NULL,
+  signature BLOB, nonce INTEGER UNIQUE, time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX request_key ON request (substr(key, 1, 8));
+CREATE TABLE message (
+  number INTEGER PRIMARY KEY, message BLOB NOT NULL, time INTEGER NOT NULL
+) STRICT;
+CREATE TABLE sight (
+  intent BLOB PRIMARY KEY, tick INTEGER NOT NULL, expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE destination (
+  wallet TEXT NOT NULL, address TEXT NOT NULL, memo TEXT NOT NULL,
+  tick INTEGER NOT NULL, sent INTEGER NOT NULL,
+  PRIMARY KEY (wallet, address, memo)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX destination_unpaid ON destination (tick) WHERE sent = 0;
+
+CREATE TABLE counter (
+  wallet TEXT NOT NULL, asset TEXT NOT NULL, scope TEXT NOT NULL, holder TEXT NOT NULL,
+  buckets BLOB NOT NULL, tick INTEGER NOT NULL,
+  PRIMARY KEY (wallet, asset, scope, holder)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX counter_idle ON counter (tick) WHERE scope = 'destination';
+
+CREATE TABLE policy (version INTEGER PRIMARY KEY, digest TEXT NOT NULL, file BLOB NOT NULL) STRICT;
+CREATE TABLE requester_key (
+  requester TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (requester, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE proposal (digest TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE veto (
+  change TEXT NOT NULL, person TEXT NOT NULL, PRIMARY KEY (change, person)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE book (version INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT;
 CREATE TABLE book_entry (
-  network TEXT NOT NULL, address TEXT NOT NULL, memo TEXT NOT NULL,
+  network TEXT NOT NULL, address TEXT NOT NULL, memo TEXT NOT NULL, tick INTEGER NOT NULL,
   PRIMARY KEY (network, address, memo)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE reservation (
-  requester TEXT NOT NULL, request_id TEXT NOT NULL, intent TEXT NOT NULL UNIQUE,
-  wallet TEXT NOT NULL, nonce_index INTEGER NOT NULL, nonce_value BLOB NOT NULL,
-  message BLOB NOT NULL, signature BLOB, reserved INTEGER NOT NULL,
-  PRIMARY KEY (requester, request_id),
-  UNIQUE (wallet, nonce_index, nonce_value)
-) STRICT;
-CREATE TABLE tombstone (
-  requester TEXT NOT NULL, request_id TEXT NOT NULL, intent TEXT NOT NULL, ended INTEGER NOT NULL,
-  PRIMARY KEY (requester, request_id)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE nonce_open (
-  wallet TEXT NOT NULL, nonce_index INTEGER NOT NULL, message BLOB NOT NULL,
-  opened INTEGER NOT NULL,
-  PRIMARY KEY (wallet, nonce_index, message)
-) STRICT, WITHOUT ROWID;
 """
+_HEADS_KEPT = 4096  # more than one frame adds
+_NOTHING = bytes(32)
 
 
 class JournalError(Exception):
     """The journal is missing, foreign, in use or damaged; the message says what to do."""
 
 
-class NonceUsed(Exception):  # noqa: N818 - an answer of the journal, not a fault
-    """The value of the nonce account already stands in another message."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """A message that will be signed for one request, and no other. Times in Unix ms."""
-
-    requester: str
-    request_id: str
-    intent: str
-    wallet: str
-    nonce_index: int
-    nonce_value: bytes
-    message: bytes
-    signature: bytes | None
-    reserved: int
-
-
-_DAY_MS = 24 * 3600 * 1000
-_COLUMNS = ", ".join(Reservation.__slots__)
-
-
 class Journal:
-    """An open journal. Not safe for use by two threads at once; the server holds one lock."""
+    """An open journal. Not safe for use by two threads at once; the server holds one lock.
+
+    `created` in Unix ms; `recovered`: the tick of the recovery that it began with, or None.
+    """
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise JournalError(f"{path} does not exist: make it once with signer init")
+            raise JournalError(f"{path} does not exist: signer doctor says what to do")
         try:
-            db = self._db = _connect(path)
-            self.name, self.created = db.execute("SELECT journal, created FROM meta").fetchone()
+            self.db = _connect(path)
+            self.name, self.created, self.recovered, self.sequence, self.head = self.db.execute(
+                "SELECT journal, created, recovered, sequence, head FROM meta"
+            ).fetchone()
         except (sqlite3.Error, TypeError) as error:  # TypeError: a journal without its one row
-            words = "restore it, or ask the quorum for signer recover"
+            words = "signer doctor says what to do"
             if "locked" in str(error):
                 words = "is another signer serving from it?"
             raise JournalError(f"{path}: {error}: {words}") from error
 
     @classmethod
-    def create(cls, path: Path, created: int) -> Self:
-        """Make an empty journal at `created` (Unix ms), with a random name of 32 hex digits."""
+    def create(cls, path: Path, at: Moment, *, recovered: bool = False) -> Self:
+        """Make an empty journal, with a random name of 32 hex digits; it must not exist yet.
+
+        `recovered`: it takes the place of another, so nothing is left in any window.
+        """
         if path.exists():
             raise JournalError(f"{path} exists already: signer init runs once")
         new = path.with_name(path.name + ".new")
@@ -96,107 +105,60 @@ class Journal:
         new.touch(mode=0o600)
         db = _connect(new)
         db.executescript(_SCHEMA)
-        db.execute("INSERT INTO meta VALUES (1, ?, ?)", (secrets.token_hex(16), created))
+        values = (
+            secrets.token_hex(16),
+            at.wall,
+            at.tick if recovered else None,
+            *(0, _NOTHING),
+            *(at.wall, at.steady, at.boot, at.tick),
+        )
+        db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        db.execute("INSERT INTO head VALUES (0, ?)", (_NOTHING,))
         db.close()
         new.rename(path)
         return cls(path)
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self.db.close()
 
-    def policy(self) -> bytes | None:
-        """Return the exact bytes of the policy in force, or None before genesis."""
-        row = self._db.execute("SELECT file FROM policy ORDER BY version DESC LIMIT 1").fetchone()
+    def last_moment(self) -> Moment:
+        """Return the moment of the last entry."""
+        return Moment(*self.db.execute("SELECT wall, steady, boot, tick FROM meta").fetchone())
+
+    def head_at(self, sequence: int) -> bytes | None:
+        """Return the chain's head after that many entries; None when there are fewer, or too many."""
+        row = self.db.execute("SELECT head FROM head WHERE sequence = ?", (sequence,)).fetchone()
         return row[0] if row else None
 
-    def install_policy(self, version: int, file: bytes) -> None:
-        """Install the first policy; JournalError when there is one."""
-        with self._transaction():
-            if self.policy() is not None:
-                raise JournalError("a policy is installed already: genesis happens once")
-            self._db.execute("INSERT INTO policy VALUES (?, ?)", (version, file))
-
-    def book_version(self) -> tuple[int, str]:
-        """Return (version, digest) of the address book in force; (0, "") before the first."""
-        row = self._db.execute("SELECT version, digest FROM book ORDER BY version DESC LIMIT 1")
-        return row.fetchone() or (0, "")
-
-    def apply_book(self, book: Book, digest: str) -> None:
-        """Put one version in force: removals, then additions."""
-        with self._transaction():
-            self._db.execute("INSERT INTO book VALUES (?, ?)", (book.version, digest))
-            self._db.executemany(
-                "DELETE FROM book_entry WHERE (network, address, memo) = (?, ?, ?)",
-                [(entry.network, entry.address, entry.memo) for entry in book.remove],
-            )
-            self._db.executemany(
-                "INSERT OR IGNORE INTO book_entry VALUES (?, ?, ?)",
-                [(entry.network, entry.address, entry.memo) for entry in book.add],
-            )
-
-    def in_address_book(self, network: str, destination: Destination) -> bool:
-        """Tell whether the whole destination stands in the version in force."""
-        where = (network, destination.address, destination.memo)
-        query = "SELECT 1 FROM book_entry WHERE (network, address, memo) = (?, ?, ?)"
-        return self._db.execute(query, where).fetchone() is not None
-
-    def find(self, requester: str, request_id: str) -> Reservation | None:
-        """Return what was reserved for this request."""
-        query = f"SELECT {_COLUMNS} FROM reservation WHERE (requester, request_id) = (?, ?)"  # noqa: S608 - constant columns
-        row = self._db.execute(query, (requester, request_id)).fetchone()
-        return Reservation(*row) if row else None
-
-    def reserve(self, reservation: Reservation) -> None:
-        """Remember a message before it is signed; NonceUsed when its nonce value is taken."""
-        with self._transaction():
-            nonce = (reservation.wallet, reservation.nonce_index, reservation.nonce_value)
-            query = "SELECT 1 FROM reservation WHERE (wallet, nonce_index, nonce_value) = (?, ?, ?)"
-            if self._db.execute(query, nonce).fetchone():
-                raise NonceUsed
-            values = tuple(getattr(reservation, column) for column in Reservation.__slots__)
-            marks = ", ".join("?" * len(values))
-            self._db.execute(f"INSERT INTO reservation ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
-
-    def record(self, intent: str, signature: bytes) -> None:
-        """Remember the signature of a reserved message."""
-        with self._transaction():
-            query = "UPDATE reservation SET signature = ? WHERE intent = ? AND signature IS NULL"
-            if self._db.execute(query, (signature, intent)).rowcount != 1:
-                raise JournalError(f"intent {intent} is not reserved, or signed already")
-
-    def end(self, requester: str, request_id: str, intent: str, now: int) -> None:
-        """Put a tombstone on a request that was not signed; one that is there stays. Unix ms."""
-        with self._transaction():
-            values = (requester, request_id, intent, now)
-            self._db.execute("INSERT OR IGNORE INTO tombstone VALUES (?, ?, ?, ?)", values)
-
-    def has_ended(self, requester: str, request_id: str) -> bool:
-        """Tell whether a tombstone stands on this request."""
-        query = "SELECT 1 FROM tombstone WHERE (requester, request_id) = (?, ?)"
-        return self._db.execute(query, (requester, request_id)).fetchone() is not None
-
-    def open_nonce(self, wallet: str, index: int, message: bytes, *, now: int, most: int) -> bool:
-        """Remember an attempt to open a nonce account; False after `most` others in 24 hours."""
-        with self._transaction():
-            self._db.execute("DELETE FROM nonce_open WHERE abs(opened - ?) >= ?", (now, _DAY_MS))
-            query = "SELECT message FROM nonce_open WHERE (wallet, nonce_index) = (?, ?)"
-            tried = {row[0] for row in self._db.execute(query, (wallet, index))}
-            if message not in tried and len(tried) >= most:
-                return False
-            values = (wallet, index, message, now)
-            self._db.execute("INSERT OR IGNORE INTO nonce_open VALUES (?, ?, ?, ?)", values)
-        return True
-
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+    def entry(self, at: Moment, *parts: str | bytes | int) -> Iterator[sqlite3.Connection]:
+        """Write one entry, whole or not at all; `parts` say what it is, and go into the chain."""
+        sequence, head = self.sequence + 1, _next_head(self.head, parts)
+        self.db.execute("BEGIN IMMEDIATE")
         try:
-            yield
+            yield self.db
+            moment = (at.wall, at.steady, at.boot, at.tick)
+            self.db.execute(
+                "UPDATE meta SET sequence = ?, head = ?, wall = ?, steady = ?, boot = ?, tick = ?",
+                (sequence, head, *moment),
+            )
+            self.db.execute("INSERT INTO head VALUES (?, ?)", (sequence, head))
+            self.db.execute("DELETE FROM head WHERE sequence <= ?", (sequence - _HEADS_KEPT,))
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self.db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        self.db.execute("COMMIT")
+        self.sequence, self.head = sequence, head
+
+
+def _next_head(head: bytes, parts: tuple[str | bytes | int, ...]) -> bytes:
+    """SHA-256 over the head before and each part behind its length (4 bytes, big-endian)."""
+    chain = hashlib.sha256(head)
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        chain.update(len(data).to_bytes(4, "big") + data)
+    return chain.digest()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

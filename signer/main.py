@@ -3,7 +3,6 @@
 import argparse
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -39,12 +38,8 @@ def serve(settings: Settings) -> None:
         print(f"signer: warning: {warning}", file=sys.stderr, flush=True)
     token = Token.open(settings.module, settings.token, read_pin(settings.pin_file))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    guard = Guard(token, Journal(settings.journal), _now)
+    guard = Guard(token, Journal(settings.journal))
     frames.serve(settings.socket, settings.peer_uid, guard.answer)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _parser() -> argparse.ArgumentParser:

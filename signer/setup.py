@@ -13,8 +13,10 @@ from policies.changes import refuse_unsigned_policy
 from policies.fields import key_text
 from policies.policy_file import parse_policy
 from policies.signature_file import parse_signatures
-from signer import frames
+from signer import anchor, frames
 from signer.chains.solana_address import encode_address
+from signer.clock import look
+from signer.governance import Governance
 from signer.guard import AUDIT_LABEL
 from signer.hsm import Token
 from signer.journal import Journal
@@ -35,11 +37,12 @@ def init(settings: Settings, options: argparse.Namespace) -> None:
     folder = settings.journal.parent
     if not folder.is_dir():
         raise UsageError(f"{folder} is no directory: make it for the journal, then init again")
-    journal = Journal.create(settings.journal, time.time_ns() // 1_000_000)
+    journal = Journal.create(settings.journal, look())
     try:  # a journal of which no token is known would keep init from running again
         init_token(settings.module, settings.token, so_pin, pin)
         token = Token.open(settings.module, settings.token, pin)
         key = token.generate(AUDIT_LABEL)
+        anchor.begin(token, journal)
         token.close()
     except BaseException:
         journal.close()
@@ -75,7 +78,7 @@ def install(settings: Settings, options: argparse.Namespace) -> None:
     if sys.stdin.readline().strip() != policy.digest:
         raise UsageError("the digest typed is not this file's: compare the file with the officers")
     journal = Journal(settings.journal)
-    journal.install_policy(policy.version, file)
+    Governance(journal).install(policy, file, look())
     journal.close()
     print(f"policy {policy.version} is in force: {policy.digest}")
 

@@ -5,6 +5,7 @@ the journal its address book with CUSTOMER. The guard's clock stands at NOW unti
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
 from policies.statements import Approval, Book, Change, Intent, Signed, Statement, digest, encode
+from signer.anchor import begin
+from signer.clock import Moment
+from signer.governance import Governance
 from signer.guard import Guard
 from signer.hsm import Token
 from signer.journal import Journal
@@ -38,11 +42,15 @@ class SignerRig:
 
     def __init__(self, softhsm: SoftHsm, path: Path, file: bytes) -> None:
         """Make token keys, and a journal with the policy `file`."""
-        self.softhsm, self.path, self.now = softhsm, path, NOW
+        self.softhsm, self.path, self.now, self.boot = softhsm, path, NOW, "boot-1"
         self.policy = parse_policy(file)
         hold_keys(softhsm, "hot-sol", "audit")
-        journal = Journal.create(path, NOW - HOUR)
-        journal.install_policy(1, file)
+        self.steady = 0
+        journal = Journal.create(path, replace(self.look(), wall=NOW - HOUR))
+        token = softhsm.open()
+        begin(token, journal)
+        token.close()
+        Governance(journal).install(self.policy, file, self.look())
         journal.close()
         self.start()
         assert self.ask(apply_book(make_book(), "alice", "carol")).applied.digest
@@ -51,7 +59,16 @@ class SignerRig:
         """Open token and journal anew, as after a crash."""
         self.token = self.softhsm.open()
         self.journal = Journal(self.path)
-        self.guard = Guard(self.token, self.journal, lambda: self.now)
+        self.guard = Guard(self.token, self.journal, self.look)
+
+    def look(self) -> Moment:
+        """What the host's clocks say: steady goes on with now, unless a test sets the clock."""
+        return Moment(wall=self.now, steady=self.now - NOW + self.steady + HOUR, boot=self.boot)
+
+    def set_clock(self, now: int) -> None:
+        """Set the host's clock, as an operator or an attacker does: no time passes."""
+        self.steady += self.now - now
+        self.now = now
 
     def stop(self) -> None:
         self.token.close()
@@ -62,7 +79,8 @@ class SignerRig:
         self.start()
 
     def ask(self, job: wire.Job) -> wire.Result:
-        return self.guard.answer(job)
+        (result,) = self.guard.answer([job])
+        return result
 
     def signed(self, job: wire.Job) -> wire.Signed:
         """Return what was signed; the result must not be a refusal."""

@@ -54,8 +54,17 @@ def build_transfer(wallet: Wallet, intent: Intent, job: wire.Transfer) -> Messag
     return Message(message, nonce, value)
 
 
-def build_nonce_open(wallet: Wallet, job: wire.NonceOpen) -> bytes | Refusal:
-    """Return the message that opens one nonce account of the pool, or why it cannot."""
+def fee_of(wallet: Wallet, job: wire.Transfer) -> int:
+    """Return what a transfer's fee counts for: the job's, or the most where that is no fee."""
+    fee = _fee(wallet, job.solana.budget)
+    return wallet.maximum_fee if isinstance(fee, Refusal) else fee.total()
+
+
+def build_nonce_open(wallet: Wallet, job: wire.NonceOpen) -> tuple[bytes, int] | Refusal:
+    """Return the message that opens one nonce account of the pool and its cost, or why it cannot.
+
+    The cost in base units: fee and rent.
+    """
     fee = _fee(wallet, job.budget)
     if isinstance(fee, Refusal):
         return fee
@@ -65,13 +74,14 @@ def build_nonce_open(wallet: Wallet, job: wire.NonceOpen) -> bytes | Refusal:
     if not NONCE_RENT_MIN <= job.rent <= NONCE_RENT_MAX:
         words = f"rent of {job.rent} lamports is not {NONCE_RENT_MIN} to {NONCE_RENT_MAX}"
         return Refusal(Code.CHAIN_PARAMETERS_INVALID, words)
-    return solana.nonce_open_message(
+    message = solana.nonce_open_message(
         wallet=solana_address.decode_address(wallet.address),
         index=job.index,
         blockhash=job.blockhash,
         rent=job.rent,
         fee=fee,
     )
+    return message, fee.total() + job.rent
 
 
 def refuse_destination(wallet: Wallet, intent: Intent) -> Refusal | None:

@@ -1,0 +1,198 @@
+"""One (requester, request_id), one message at most, for ever; and when the signer first saw what.
+
+A request is reserved, then signed; or it is ended, and then never signed. Its row stays for ever,
+the signed bytes for KEEP_MS. Written before the token signs.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import IntEnum
+
+from policies.statements import Intent
+from policies.windows import Counter
+from signer.clock import Moment
+from signer.counters import charge
+from signer.journal import Journal, JournalError
+
+KEEP_MS = 30 * 24 * 3600 * 1000
+SIGHTS_MAX = 100_000
+_FORGET_TICKS = 60 * 24 * 3600 * 1000
+_LOOKED_AT_ONCE = 32
+
+
+class State(IntEnum):
+    """What became of a request."""
+
+    RESERVED = 0
+    SIGNED = 1
+    ENDED = 2
+
+
+class NonceUsed(Exception):  # noqa: N818 - an answer of the journal, not a fault
+    """The value of the nonce account already stands in another message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the journal holds of a request. `message` is b"" once it is no longer kept."""
+
+    number: int
+    intent: str
+    state: State
+    signature: bytes
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A message that will be signed for one request and no other, and what it costs."""
+
+    intent: Intent
+    digest: str
+    message: bytes
+    nonce_index: int
+    nonce_value: bytes
+    counters: tuple[Counter, ...]
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Ticks since the signer first saw intent and destination, and what was sent there since."""
+
+    age: int
+    destination_age: int
+    destination_sent: int
+
+
+class Requests:
+    """The requests in one journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._db = journal.db
+        self._sights = self._count_sights()
+
+    def find(self, requester: str, request_id: str) -> Past | None:
+        """Return what was reserved, signed or ended for this request."""
+        key = _key(requester, request_id)
+        row = self._db.execute(
+            "SELECT number, intent, state, signature, message.message FROM request"
+            " LEFT JOIN message USING (number) WHERE substr(key, 1, 8) = ? AND key = ?",
+            (key[:8], key),
+        ).fetchone()
+        if row is None:
+            return None
+        number, intent, state, signature, message = row
+        return Past(number, intent.hex(), State(state), signature or b"", message or b"")
+
+    def reserve(self, reservation: Reservation, at: Moment) -> Past:
+        """Remember a message before it is signed, and count it; NonceUsed when its nonce is taken."""
+        intent, digest = reservation.intent, bytes.fromhex(reservation.digest)
+        place = (intent.wallet, reservation.nonce_index, reservation.nonce_value.hex())
+        nonce = int.from_bytes(hashlib.sha256(repr(place).encode()).digest()[:8], "big") >> 1
+        if self._db.execute("SELECT 1 FROM request WHERE nonce = ?", (nonce,)).fetchone():
+            raise NonceUsed
+        message = hashlib.sha256(reservation.message).digest()
+        with self._journal.entry(at, "reserve", digest, message, reservation.cost) as db:
+            key = _key(intent.requester, intent.request_id)
+            values = (key, digest, State.RESERVED, bytes(64), nonce, at.wall)
+            done = db.execute("INSERT INTO request VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
+            number = int(done.lastrowid or 0)
+            kept = (number, reservation.message, at.wall)
+            db.execute("INSERT INTO message VALUES (?, ?, ?)", kept)
+            to = intent.destination
+            db.execute(
+                "UPDATE destination SET sent = min(sent + ?, 9223372036854775807 - ?)"
+                " WHERE (wallet, address, memo) = (?, ?, ?)",
+                (intent.amount, intent.amount, intent.wallet, to.address, to.memo),
+            )
+            wallet = (intent.wallet, intent.asset)
+            charge(self._journal, wallet, reservation.counters, reservation.cost, at.tick)
+            self._prune(at)
+        return Past(number, reservation.digest, State.RESERVED, b"", reservation.message)
+
+    def record(self, past: Past, signature: bytes, at: Moment) -> None:
+        """Remember the signature of a reserved message."""
+        with self._journal.entry(at, "sign", past.number, signature) as db:
+            query = "UPDATE request SET state = ?, signature = ? WHERE (number, state) = (?, ?)"
+            values = (State.SIGNED, signature, past.number, State.RESERVED)
+            if db.execute(query, values).rowcount != 1:
+                raise JournalError(f"intent {past.intent} is not reserved, or signed already")
+            self._forget_sight(past.intent)
+
+    def end(self, intent: Intent, digest: str, past: Past | None, at: Moment) -> None:
+        """Put a tombstone on a request that was not signed; one that is there stays."""
+        if past and past.state is State.ENDED:
+            return
+        with self._journal.entry(at, "end", bytes.fromhex(digest)) as db:
+            if past:
+                db.execute(
+                    "UPDATE request SET state = ? WHERE number = ?", (State.ENDED, past.number)
+                )
+                db.execute("DELETE FROM message WHERE number = ?", (past.number,))
+            else:
+                key = _key(intent.requester, intent.request_id)
+                values = (key, bytes.fromhex(digest), State.ENDED, at.wall)
+                query = "INSERT INTO request VALUES (NULL, ?, ?, ?, NULL, NULL, ?)"
+                db.execute(query, values)
+            self._forget_sight(digest)
+
+    def see(self, intent: Intent, digest: str, listed: int | None, at: Moment) -> Sight | None:
+        """Return since when intent and destination are known, noting both if they are new.
+
+        `listed`: the tick at which the address book took the destination, None when it has not.
+        None is returned when too many are waiting to be noted.
+        """
+        name, to = bytes.fromhex(digest), intent.destination
+        place = (intent.wallet, to.address, to.memo)
+        seen = self._db.execute("SELECT tick FROM sight WHERE intent = ?", (name,)).fetchone()
+        query = "SELECT tick, sent FROM destination WHERE (wallet, address, memo) = (?, ?, ?)"
+        known = self._db.execute(query, place).fetchone()
+        if seen is None or known is None:
+            if self._sights >= SIGHTS_MAX and not self._expire_sights(at):
+                return None
+            with self._journal.entry(at, "see", name) as db:
+                first = (name, at.tick, intent.expires)
+                db.execute("INSERT OR IGNORE INTO sight VALUES (?, ?, ?)", first)
+                new = (*place, at.tick, 0)
+                db.execute("INSERT OR IGNORE INTO destination VALUES (?, ?, ?, ?, ?)", new)
+            self._sights += 1
+        since, sent = known or (at.tick, 0)
+        return Sight(
+            age=at.tick - (seen[0] if seen else at.tick),
+            destination_age=at.tick - (since if listed is None else listed),
+            destination_sent=sent,
+        )
+
+    def _expire_sights(self, at: Moment) -> bool:
+        """Make room: forget intents that expired and destinations that were never paid."""
+        with self._journal.entry(at, "forget") as db:
+            db.execute("DELETE FROM sight WHERE expires <= ?", (at.wall,))
+            old = at.tick - _FORGET_TICKS
+            db.execute("DELETE FROM destination WHERE sent = 0 AND tick < ?", (old,))
+        self._sights = self._count_sights()
+        return self._sights < SIGHTS_MAX
+
+    def _count_sights(self) -> int:
+        (sights,) = self._db.execute("SELECT count(*) FROM sight").fetchone()
+        unpaid = self._db.execute("SELECT count(*) FROM destination WHERE sent = 0").fetchone()
+        return int(max(sights, *unpaid))
+
+    def _forget_sight(self, digest: str) -> None:
+        name = bytes.fromhex(digest)
+        gone = self._db.execute("DELETE FROM sight WHERE intent = ?", (name,)).rowcount
+        self._sights -= gone
+
+    def _prune(self, at: Moment) -> None:
+        """Let go of a few messages that were signed long ago; their rows stay."""
+        self._db.execute(
+            "DELETE FROM message WHERE number IN (SELECT number FROM message ORDER BY number"
+            " LIMIT ?) AND time < ? AND number IN (SELECT number FROM request WHERE state = ?)",
+            (_LOOKED_AT_ONCE, at.wall - KEEP_MS, State.SIGNED),
+        )
+
+
+def _key(requester: str, request_id: str) -> bytes:
+    """Half of a SHA-256: no requester can find two ids that share it."""
+    return hashlib.sha256(f"{requester} {request_id}".encode()).digest()[:16]

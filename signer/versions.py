@@ -1,0 +1,113 @@
+"""APPLY: the versions in force, and what puts the next one in force. Decided here alone.
+
+A policy version that only tightens acts at once. Another waits, from when the signer first saw it
+with its quorum's signatures, for the delay of the version in force; any officer may veto it
+meanwhile, except one whom it removes. An address-book version acts at once.
+"""
+
+from collections.abc import Sequence
+
+from kura.signer.v1 import signer_pb2 as wire
+from policies.changes import open_book, open_policy, open_veto
+from policies.codes import Code, Refusal
+from policies.differences import only_tightens
+from policies.durations import format_duration
+from policies.policy import Policy
+from policies.policy_file import parse_policy
+from policies.statements import Signed, digest
+from signer.clock import Moment
+from signer.governance import Governance
+
+VETOES_MAX = 64
+
+
+class Versions:
+    """The policy in force, parsed, and the changes that lead to the next."""
+
+    def __init__(self, governance: Governance) -> None:
+        self._governance = governance
+        file = governance.policy()
+        self.policy = parse_policy(file) if file else None
+
+    def apply(self, policy: Policy, job: wire.Apply, at: Moment) -> wire.Applied | Refusal:
+        """Put a version in force or note an order; or say why not, or why not yet."""
+        match job.WhichOneof("subject"):
+            case "book":
+                return self._book(policy, job.book, at)
+            case "policy":
+                return self._policy(policy, job.policy, at)
+            case "veto":
+                return self._veto(policy, _signed([job.veto])[0], at)
+        return Refusal(Code.JOB_MALFORMED, "the change is of no kind that this signer has")
+
+    def proposals(self, at: Moment) -> list[wire.Proposal]:
+        """Return the policy versions that wait, with when their delay is over."""
+        if self.policy is None:
+            return []
+        return [
+            wire.Proposal(
+                digest=change,
+                earliest_time=self._earliest(self.policy, tick, at),
+                vetoed_by=self._governance.vetoes(change),
+            )
+            for change, tick in self._governance.proposals().items()
+        ]
+
+    def _policy(
+        self, in_force: Policy, job: wire.PolicyVersion, at: Moment
+    ) -> wire.Applied | Refusal:
+        if digest(job.file) == in_force.digest:
+            return wire.Applied(digest=in_force.digest)
+        policy = open_policy(in_force, job.file, _signed(job.changes), at.wall)
+        if isinstance(policy, Refusal):
+            return policy
+        if not only_tightens(in_force, policy):
+            refusal = self._refuse_loosening(in_force, policy, at)
+            if refusal:
+                return refusal
+        self._governance.put_in_force(policy, job.file, at)
+        self.policy = policy
+        return wire.Applied(digest=policy.digest)
+
+    def _refuse_loosening(self, in_force: Policy, policy: Policy, at: Moment) -> Refusal | None:
+        for person in self._governance.vetoes(policy.digest):
+            if person in policy.people:
+                return Refusal(Code.POLICY_VETOED, f"{person} vetoed this version")
+        seen = self._governance.propose(policy.digest, at)
+        if seen is None:
+            return Refusal(Code.POLICY_DELAYED, "too many versions wait: veto or activate others")
+        earliest = self._earliest(in_force, seen, at)
+        if earliest <= at.wall:
+            return None
+        words = "it does more than tighten, so it waits "
+        words += f"{format_duration(in_force.change_delay)} from when the signer first saw it"
+        return Refusal(Code.POLICY_DELAYED, words, rule="change_quorum.delay", earliest=earliest)
+
+    def _earliest(self, in_force: Policy, seen: int, at: Moment) -> int:
+        return at.wall + max(0, in_force.change_delay - (at.tick - seen))
+
+    def _veto(self, policy: Policy, signed: Signed, at: Moment) -> wire.Applied | Refusal:
+        veto = open_veto(policy, signed)
+        if isinstance(veto, Refusal):
+            return veto
+        if self._governance.count_vetoes(veto.person) >= VETOES_MAX:
+            words = f"{veto.person} has vetoed {VETOES_MAX} versions since the last one"
+            return Refusal(Code.VETO_INVALID, words)
+        self._governance.veto(veto.change, veto.person, at)
+        return wire.Applied(digest=veto.change)
+
+    def _book(self, policy: Policy, job: wire.BookVersion, at: Moment) -> wire.Applied | Refusal:
+        in_force = self._governance.book_version()
+        name = digest(job.statement)
+        if in_force[1] == name:
+            return wire.Applied(digest=name)
+        changes = _signed(job.changes)
+        book = open_book(policy, job.statement, changes, in_force=in_force, now=at.wall)
+        if isinstance(book, Refusal):
+            return book
+        self._governance.apply_book(book, name, at)
+        return wire.Applied(digest=name)
+
+
+def _signed(items: Sequence[wire.SignedStatement]) -> list[Signed]:
+    return [Signed(item.statement, item.signature) for item in items]
