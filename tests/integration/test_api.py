@@ -86,6 +86,19 @@ async def test_a_withdrawal_from_create_to_completed(house: House, api: Served) 
         assert (wallet.address, wallet.signer) == (house.wallet, house.audit_key)
 
 
+async def test_what_waits_for_people_says_so_when_custody_cannot_tell_for_whom(
+    house: House, api: Served
+) -> None:
+    await house.ready()
+    row = await house.create(amount=LARGE)
+    await house.sql("UPDATE signer SET policy = ''")
+    async with api.stub(Role.REQUESTER, "exchange") as exchange:
+        name = f"withdrawals/{row.digest}"
+        shown = (await exchange.GetWithdrawal(wire.GetWithdrawalRequest(name=name))).withdrawal
+    assert (shown.waiting_for, shown.approvals_missing) == ("APPROVALS", [])
+    assert shown.earliest_time == shown.update_time
+
+
 async def test_a_refusal_carries_code_field_and_what_to_do(house: House, api: Served) -> None:
     await house.ready()
     async with api.stub(Role.REQUESTER, "exchange") as exchange:
