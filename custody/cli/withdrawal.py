@@ -85,7 +85,8 @@ def list_withdrawals(
     ] = (),
     wallet: Annotated[str, Parameter(help="Only from this wallet.")] = "",
     waiting_for: Annotated[
-        str, Parameter(help="Only what waits for FUNDS, NONCE, NODE, SIGNER or APPROVALS.")
+        str,
+        Parameter(help="Only what waits for FUNDS, NONCE, NODE, SIGNER, APPROVALS, OPERATOR."),
     ] = "",
     limit: Annotated[PositiveInt, Parameter(help="How many at most.")] = 100,
 ) -> None:
