@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import structlog
 from psycopg import OperationalError
+from psycopg.errors import DiskFull
 from psycopg_pool import PoolTimeout
 
 from custody import filters, tracing, views
@@ -30,7 +31,7 @@ from custody.paging import (
     token_after,
 )
 from custody.store import audit, balances, signers, withdrawals
-from custody.store.database import Connection
+from custody.store.database import Connection, what_to_do
 from custody.store.withdrawals import Row
 from custody.watching import WatchRefusedError, watch
 from kura.custody.v1 import custody_pb2 as wire
@@ -42,6 +43,7 @@ from policies.statements import Signed, digest
 NEWEST = 2**63 - 1
 BATCH_MAX = 1_000
 DATABASE_AWAY = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not answer")
+DATABASE_FULL = Refusal(Code.DATABASE_UNREACHABLE, "custody's database takes nothing: disk full")
 FAULT = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
 _NAME = re.compile(r"withdrawals/([0-9a-f]{64})")
 log = structlog.get_logger()
@@ -64,7 +66,7 @@ def answering(method: Method) -> Callable[..., Awaitable[Any]]:
         with structlog.contextvars.bound_contextvars(**_about(request)):
             answer = await _answer(self, method, request, identity, str(parent))
             if isinstance(answer, Refusal):
-                if answer is not DATABASE_AWAY:
+                if answer.code is not Code.DATABASE_UNREACHABLE:
                     await self.calls.refused(identity, method.__name__, answer.code, answer.rule)
                 await abort(context, answer)
         return answer
@@ -80,8 +82,7 @@ async def _answer(
         with tracing.span(name, parent):
             answer = await method(servicer, request, identity)
     except (OperationalError, PoolTimeout) as error:
-        log.warning("database not reached", reason=str(error))
-        answer = DATABASE_AWAY
+        answer = _away(error)
     except Exception:
         log.exception("fault", method=name, caller=identity.uri)
         answer = FAULT
@@ -89,6 +90,11 @@ async def _answer(
     if isinstance(answer, Refusal):
         log.info("refused", method=name, caller=identity.uri, code=answer.code)
     return answer
+
+
+def _away(error: Exception) -> Refusal:
+    log.warning("database not reached", reason=str(error), next=what_to_do(error))
+    return DATABASE_FULL if isinstance(error, DiskFull) else DATABASE_AWAY
 
 
 def _about(request: Any) -> dict[str, str]:
@@ -196,8 +202,7 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
             await self.calls.refused(who, "WatchWithdrawals", refusal.code, refusal.rule)
             await abort(context, error.refusal)
         except (OperationalError, PoolTimeout) as error:
-            log.warning("database not reached", reason=str(error))
-            await abort(context, DATABASE_AWAY)
+            await abort(context, _away(error))
         except Exception:
             log.exception("fault", method="WatchWithdrawals", caller=who.uri)
             await abort(context, FAULT)
