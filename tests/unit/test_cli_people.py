@@ -304,6 +304,10 @@ def test_a_list_of_withdrawals_shows_what_was_signed_or_that_it_was_not(
     assert ["PENDING_APPROVAL", "20", "SOL", "w-1", STRANGER.address, pending] in [
         line.split() for line in run(*command)[1].splitlines()
     ]
+    custody.lie = lambda item: setattr(item, "waiting_for", "APPROVALS")
+    head, waiting = run(*command)[1].splitlines()
+    assert head.startswith("STATE             WAITS FOR")
+    assert waiting.split()[:3] == ["PENDING_APPROVAL", "APPROVALS", "20"]
     custody.lie = _other_address
     code, out, _ = run(*command)
     (row,) = out.splitlines()[1:]
