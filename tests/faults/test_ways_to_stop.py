@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -113,6 +114,34 @@ def test_the_signers_socket_is_gone(system: System, sent: Callable[[], int]) -> 
         until_it_waits_for(system, name, "SIGNER")
         until_said(system, log, start, "signer not reached", "signer.sock", "start signer serve")
     finally:
+        system.start("signer")
+    until_paid(system, name)
+    assert sent() == 1
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [("tokens", r"0 tokens .*'kura-hot'"), ("pin", "wrong PIN, not tried again")],
+)
+def test_the_token_is_missing_or_its_pin_is_wrong(
+    system: System, sent: Callable[[], int], spoilt: str, words: str
+) -> None:
+    place = system.layout.signer / spoilt
+    system.stop("signer")
+    kept = place.rename(place.with_name(f"{spoilt}.kept"))
+    if spoilt == "tokens":
+        place.mkdir()
+    else:
+        place.touch(mode=0o600)
+        place.write_text("0" * 64 + "\n")
+    try:
+        with pytest.raises(processes.ProcessError, match=words):
+            system.start("signer")
+        name = ask(system, f"spoilt-{spoilt}")
+        until_it_waits_for(system, name, "SIGNER")
+    finally:
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+        kept.rename(place)
         system.start("signer")
     until_paid(system, name)
     assert sent() == 1
