@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import structlog
 from psycopg import OperationalError
+from psycopg.errors import DiskFull
 from psycopg_pool import PoolTimeout
 
 from custody import filters, tracing, views
@@ -30,18 +31,19 @@ from custody.paging import (
     token_after,
 )
 from custody.store import audit, balances, signers, withdrawals
-from custody.store.database import Connection
+from custody.store.database import Connection, what_to_do
 from custody.store.withdrawals import Row
 from custody.watching import WatchRefusedError, watch
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
 from policies.codes import Code, Refusal
 from policies.policy import Policy
-from policies.statements import Signed
+from policies.statements import Signed, digest
 
 NEWEST = 2**63 - 1
 BATCH_MAX = 1_000
 DATABASE_AWAY = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not answer")
+DATABASE_FULL = Refusal(Code.DATABASE_UNREACHABLE, "custody's database takes nothing: disk full")
 FAULT = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
 _NAME = re.compile(r"withdrawals/([0-9a-f]{64})")
 log = structlog.get_logger()
@@ -61,24 +63,47 @@ def answering(method: Method) -> Callable[..., Awaitable[Any]]:
             raise AssertionError("the role was checked before")
         await self.calls.signed_in(identity)
         parent = dict(context.invocation_metadata() or ()).get("traceparent", "")
-        try:
-            with tracing.span(method.__name__, str(parent)):
-                answer = await method(self, request, identity)
-        except (OperationalError, PoolTimeout) as error:
-            log.warning("database not reached", reason=str(error))
-            answer = DATABASE_AWAY
-        except Exception:
-            log.exception("fault", method=method.__name__, caller=identity.uri)
-            answer = FAULT
-        CALLS.labels(method.__name__, answer.code if isinstance(answer, Refusal) else "OK").inc()
-        if isinstance(answer, Refusal):
-            log.info("refused", method=method.__name__, caller=identity.uri, code=answer.code)
-            if answer is not DATABASE_AWAY:
-                await self.calls.refused(identity, method.__name__, answer.code, answer.rule)
-            await abort(context, answer)
+        with structlog.contextvars.bound_contextvars(**_about(request)):
+            answer = await _answer(self, method, request, identity, str(parent))
+            if isinstance(answer, Refusal):
+                if answer.code is not Code.DATABASE_UNREACHABLE:
+                    await self.calls.refused(identity, method.__name__, answer.code, answer.rule)
+                await abort(context, answer)
         return answer
 
     return serve
+
+
+async def _answer(
+    servicer: "CustodyServicer", method: Method, request: Any, identity: Identity, parent: str
+) -> Any:
+    name = method.__name__
+    try:
+        with tracing.span(name, parent):
+            answer = await method(servicer, request, identity)
+    except (OperationalError, PoolTimeout) as error:
+        answer = _away(error)
+    except Exception:
+        log.exception("fault", method=name, caller=identity.uri)
+        answer = FAULT
+    CALLS.labels(name, answer.code if isinstance(answer, Refusal) else "OK").inc()
+    if isinstance(answer, Refusal):
+        log.info("refused", method=name, caller=identity.uri, code=answer.code)
+    return answer
+
+
+def _away(error: Exception) -> Refusal:
+    log.warning("database not reached", reason=str(error), next=what_to_do(error))
+    return DATABASE_FULL if isinstance(error, DiskFull) else DATABASE_AWAY
+
+
+def _about(request: Any) -> dict[str, str]:
+    """Return the withdrawal that a request is about, which every line of the call then carries."""
+    if isinstance(request, wire.CreateWithdrawalRequest):
+        return {"withdrawal": digest(request.intent.statement)}
+    name = getattr(request, "name", "") or getattr(request, "parent", "")
+    match = _NAME.fullmatch(name)
+    return {"withdrawal": match[1]} if match else {}
 
 
 class CustodyServicer(custody_pb2_grpc.CustodyServicer):
@@ -108,6 +133,12 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
             return Refusal(Code.ARGUMENT_INVALID, words, field="requests")
         signed = [_signed(item.intent) for item in request.requests]
         made = await create.create_withdrawals(self._parts, who.name, signed)
+        for item, of in zip(made, signed, strict=True):
+            if isinstance(item, Refusal):
+                name = digest(of.statement)
+                log.info("refused", caller=who.uri, code=item.code, withdrawal=name)
+                method = "BatchCreateWithdrawals"
+                await self.calls.refused(who, method, item.code, item.rule)
         rows = [item for item in made if isinstance(item, Row)]
         async with self._parts.database.transaction() as connection:
             shown = iter(await _shown(connection, rows))
@@ -125,11 +156,11 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         self, request: wire.GetWithdrawalRequest, who: Identity
     ) -> wire.GetWithdrawalResponse | Refusal:
         """Show one withdrawal."""
-        digest = _digest(request.name, "name")
-        if isinstance(digest, Refusal):
-            return digest
+        name = _digest(request.name, "name")
+        if isinstance(name, Refusal):
+            return name
         async with self._parts.database.transaction() as connection:
-            row = await withdrawals.get(connection, digest)
+            row = await withdrawals.get(connection, name)
         if row is None or (who.role is Role.REQUESTER and row.requester != who.name):
             return Refusal(Code.NOT_FOUND, f"there is no {request.name}", field="name")
         return wire.GetWithdrawalResponse(withdrawal=await self._shown(row))
@@ -171,8 +202,7 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
             await self.calls.refused(who, "WatchWithdrawals", refusal.code, refusal.rule)
             await abort(context, error.refusal)
         except (OperationalError, PoolTimeout) as error:
-            log.warning("database not reached", reason=str(error))
-            await abort(context, DATABASE_AWAY)
+            await abort(context, _away(error))
         except Exception:
             log.exception("fault", method="WatchWithdrawals", caller=who.uri)
             await abort(context, FAULT)
@@ -182,11 +212,11 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         self, request: wire.CancelWithdrawalRequest, who: Identity
     ) -> wire.CancelWithdrawalResponse | Refusal:
         """End a withdrawal that is not being signed yet."""
-        digest = _digest(request.name, "name")
-        if isinstance(digest, Refusal):
-            return digest
+        name = _digest(request.name, "name")
+        if isinstance(name, Refusal):
+            return name
         signed = _signed(request.cancel)
-        row = await decide.cancel_withdrawal(self._parts, who.name, digest, signed)
+        row = await decide.cancel_withdrawal(self._parts, who.name, name, signed)
         if isinstance(row, Refusal):
             return row
         return wire.CancelWithdrawalResponse(withdrawal=await self._shown(row))
@@ -196,11 +226,11 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         self, request: wire.CreateApprovalRequest, who: Identity
     ) -> wire.CreateApprovalResponse | Refusal:
         """Keep one officer's decision."""
-        digest = _digest(request.parent, "parent")
-        if isinstance(digest, Refusal):
-            return digest
+        name = _digest(request.parent, "parent")
+        if isinstance(name, Refusal):
+            return name
         signed = _signed(request.approval)
-        row = await decide.create_approval(self._parts, who.name, digest, signed)
+        row = await decide.create_approval(self._parts, who.name, name, signed)
         if isinstance(row, Refusal):
             return row
         return wire.CreateApprovalResponse(withdrawal=await self._shown(row))

@@ -1,7 +1,8 @@
 """What one caller may take of a server, so that it takes nothing from the others.
 
 Counted for each certified identity. A call that is refused for its rate, or for too many at once,
-was refused on its headers: its request was never read, and nothing was asked of the database.
+was refused on its headers: its request was never read, and nothing is asked of the database but to
+note the refusal (custody.call_log: so many a minute).
 """
 
 import asyncio
@@ -10,12 +11,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
 from custody.errors import abort
-from custody.identity import caller
+from custody.identity import Denied, Identity, caller
 from policies.codes import Code, Refusal
 
 IDENTITIES_MAX = 1_024
@@ -121,10 +122,11 @@ class LimitInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     gRPC reads a single request before it shows a handler who calls. So each method is served as one
     with streamed requests, whatever it is: the same on the wire, and the caller comes first.
+    `denied` hears of each refusal.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, denied: Denied) -> None:
+        self._limits, self._denied = limits, denied
         self._accounts = Accounts(limits)
 
     async def intercept_service(
@@ -136,6 +138,7 @@ class LimitInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         handler = await continuation(details)
         if handler is None:
             return None
+        method = details.method.rpartition("/")[2]
         kind = "{}_{}".format(
             "stream" if handler.request_streaming else "unary",
             "stream" if handler.response_streaming else "unary",
@@ -143,12 +146,14 @@ class LimitInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         behaviour = getattr(handler, kind)
 
         async def unary(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> Any:
-            return await behaviour(await self._admitted(handler, requests, context), context)
+            return await behaviour(
+                await self._admitted(handler, method, requests, context), context
+            )
 
         async def stream(
             requests: AsyncIterator[Any], context: grpc.aio.ServicerContext
         ) -> AsyncIterator[Any]:
-            request = await self._admitted(handler, requests, context)
+            request = await self._admitted(handler, method, requests, context)
             if inspect.iscoroutinefunction(behaviour):  # it writes its responses itself
                 await behaviour(request, context)
                 return
@@ -167,7 +172,11 @@ class LimitInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         )
 
     async def _admitted(
-        self, handler: Any, requests: AsyncIterator[Any], context: grpc.aio.ServicerContext
+        self,
+        handler: Any,
+        method: str,
+        requests: AsyncIterator[Any],
+        context: grpc.aio.ServicerContext,
     ) -> Any:
         """Return what the method is called with; end the call when a limit is reached."""
         identity = caller(context)
@@ -175,17 +184,23 @@ class LimitInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             raise AssertionError("the role was checked before")
         uri, stream = identity.uri, handler.response_streaming
         if refusal := self._accounts.enter(uri, time.monotonic(), stream=stream):
-            await abort(context, refusal)
+            await self._refuse(context, identity, method, refusal)
         context.add_done_callback(lambda _: self._accounts.leave(uri, stream=stream))
         if handler.request_streaming:
             return requests
         request = await self._whole(requests)
         if isinstance(request, Refusal):
-            await abort(context, request)
+            await self._refuse(context, identity, method, request)
         batched = len(getattr(request, "requests", ()))
         if refusal := self._accounts.pay(uri, batched // BATCHED_PER_CALL, time.monotonic()):
-            await abort(context, refusal)
+            await self._refuse(context, identity, method, refusal)
         return request
+
+    async def _refuse(
+        self, context: grpc.aio.ServicerContext, who: Identity, method: str, refusal: Refusal
+    ) -> NoReturn:
+        await self._denied(who, method, refusal.code, refusal.rule)
+        await abort(context, refusal)
 
     async def _whole(self, requests: AsyncIterator[Any]) -> Any:
         seconds = self._limits.request_seconds

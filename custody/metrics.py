@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from custody.flows.parts import Parts
-from custody.flows.status import Facts, gather
+from custody.flows.status import Facts, gather, next_actions
 
 FACTS_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
@@ -90,7 +90,10 @@ def gauges(facts: Facts) -> Iterator[GaugeMetricFamily]:
     policy = GaugeMetricFamily("kura_policy_version", "Of the policy in force.")
     if facts.policy:
         policy.add_metric((), facts.policy.version)
-    yield from (waiting, oldest, seen, amounts, nonces, lag, answers, policy)
+    todo = GaugeMetricFamily(
+        "kura_next_actions", "How many `custody status` names.", len(next_actions(facts))
+    )
+    yield from (waiting, oldest, seen, amounts, nonces, lag, answers, policy, todo)
 
 
 @contextmanager

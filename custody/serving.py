@@ -26,11 +26,12 @@ async def build_server(
 ) -> tuple[grpc.aio.Server, int, health.aio.HealthServicer]:
     """Return a server that is not started yet, its port and its health; OSError when it cannot.
 
-    `listen`: host:port, port 0 for a free one; `denied` hears of calls by a wrong role; `shown`:
-    full names of the services that health and reflection tell of. Add the servicers, then start it.
+    `listen`: host:port, port 0 for a free one; `denied` hears of calls by a wrong role
+    or above a limit; `shown`: full names of the services that health and reflection tell of. Add
+    the servicers, then start it.
     """
     limits = limits or Limits()
-    interceptors = [RoleInterceptor(denied), LimitInterceptor(limits)]
+    interceptors = [RoleInterceptor(denied), LimitInterceptor(limits, denied)]
     server = grpc.aio.server(interceptors=interceptors, options=_options(limits))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from custody.domain.states import State
 from custody.flows.status import Facts, next_actions
 from custody.store.balances import Balance
 from custody.store.withdrawals import Row
@@ -19,7 +20,9 @@ from policies.statements import Intent, Signed, decode
 
 def withdrawal(row: Row, approvals: Sequence[Signed], missing: Sequence[str]) -> wire.Withdrawal:
     """Return a withdrawal as the API shows it."""
-    waiting_for = row.waiting_for or ("APPROVALS" if missing else "")
+    # Also when custody cannot tell who is missing, as under a policy that no longer has a rule.
+    asks_people = row.state == State.PENDING_APPROVAL
+    waiting_for = row.waiting_for or ("APPROVALS" if asks_people else "")
     return wire.Withdrawal(
         name=f"withdrawals/{row.digest}",
         requester=row.requester,

@@ -14,6 +14,7 @@ from custody.domain.states import ImpossibleTransitionError
 from custody.flows import broadcast, end, housekeeping, nonce_pool, sign
 from custody.flows.parts import WorkerParts
 from custody.metrics import STEPS
+from custody.store.database import what_to_do
 from custody.store.withdrawals import StaleStateError
 
 PAUSE_SECONDS = 0.4
@@ -61,7 +62,7 @@ async def _try(parts: WorkerParts, name: str, step: Step) -> bool:
     except (StaleStateError, ImpossibleTransitionError) as error:
         log.info("moved by somebody else", line=name, reason=str(error))
     except (OperationalError, PoolTimeout) as error:
-        log.warning("database not reached", line=name, reason=str(error), next="trying again")
+        log.warning("database not reached", line=name, reason=str(error), next=what_to_do(error))
         await asyncio.sleep(FAULT_SECONDS)
     except Exception:
         log.exception("fault", line=name, step=step.__name__, next="trying again")
@@ -78,7 +79,7 @@ async def _listen(parts: WorkerParts, wakes: list[asyncio.Event]) -> None:
                     wake.set()
         except OperationalError as error:
             log.warning(
-                "database not reached", line="listen", reason=str(error), next="trying again"
+                "database not reached", line="listen", reason=str(error), next=what_to_do(error)
             )
             await asyncio.sleep(FAULT_SECONDS)
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.dev.pki import Authority
+from custody.domain.audit import AuditEvent
 from custody.errors import ReusedRefusal, abort
 from custody.identity import Identity, Role
 from custody.tls import TlsFiles
@@ -88,6 +89,8 @@ class MemoryCustody:
         self.calls: list[tuple[str, Any]] = []
         self.outages: list[grpc.RpcError] = []
         self.lie: Lie = lambda _: None
+        self.status = wire.GetStatusResponse()
+        self.log = list[AuditEvent]()
         self.page = 2
 
     def create_withdrawal(self, request: Any) -> wire.CreateWithdrawalResponse:
@@ -143,6 +146,17 @@ class MemoryCustody:
 
     def create_book_version(self, request: Any) -> wire.CreateBookVersionResponse:
         return wire.CreateBookVersionResponse(state="applied", digest=digest(request.book))
+
+    def get_status(self, request: Any) -> wire.GetStatusResponse:
+        return self.status
+
+    def list_audit_events(self, request: Any) -> wire.ListAuditEventsResponse:
+        first = int(request.page_token or request.after)
+        events = self.log[first : first + self.page]
+        return wire.ListAuditEventsResponse(
+            events=[wire.AuditEvent(event=event.encode(), hash=event.hash) for event in events],
+            next_page_token=str(first + self.page) if len(events) == self.page else "",
+        )
 
     def sent(self, method: str) -> list[Any]:
         """Return the requests of one method, in order."""

@@ -1,6 +1,6 @@
 """`custody approval`: an officer's decisions. Everything is verified here before it is shown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,7 +11,7 @@ from cyclopts.types import PositiveInt
 from custody.cli.approval_record import print_verified
 from custody.cli.confirm import confirm
 from custody.cli.memory import Words, keep, recall
-from custody.cli.output import amount_words, clipped, print_line, print_table, utc
+from custody.cli.output import amount_words, clipped, print_line, print_note, print_table, utc
 from custody.cli.session import (
     CommandError,
     connect,
@@ -55,6 +55,8 @@ def list_pending() -> None:
     past, now = recall(file), dict[str, list[str]]()
     print_table(_HEAD, [_row(item, policy, config.name, past, now) for item in shown])
     keep(file, now)
+    for name in sorted(past.keys() - {item.name for item in shown}):
+        print_note(f"no longer waits for officers: {name}; custody withdrawal show tells why")
 
 
 @app.command
@@ -160,11 +162,8 @@ def _row(
     decided = [item.words for item in verified.decisions if item.state == "valid"]
     needs = " or ".join(" and ".join(map(str, asked.missing)) for asked in verified.asked)
     now[verified.name] = sorted(decided)
-    news = "new" if verified.name not in past else ""
-    if past.get(verified.name, now[verified.name]) != now[verified.name]:
-        news = "changed"
     return (
-        news,
+        _news(past.get(verified.name), now[verified.name]),
         amount_words(policy, str(intent.amount), intent.asset),
         intent.requester,
         intent.destination.address,
@@ -174,6 +173,15 @@ def _row(
         _part(verified, person),
         verified.name,
     )
+
+
+def _news(before: Sequence[str] | None, now: Sequence[str]) -> str:
+    """Return what changed since the last list, "" for nothing."""
+    if before is None:
+        return "new"
+    made = [words for words in now if words not in before]
+    lapsed = [f"no more {words}" for words in before if words not in now]
+    return f"changed: {', '.join((*made, *lapsed))}" if made or lapsed else ""
 
 
 def _part(verified: Verified, person: str | None) -> str:

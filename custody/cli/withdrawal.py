@@ -85,7 +85,8 @@ def list_withdrawals(
     ] = (),
     wallet: Annotated[str, Parameter(help="Only from this wallet.")] = "",
     waiting_for: Annotated[
-        str, Parameter(help="Only what waits for FUNDS, NONCE, NODE, SIGNER or APPROVALS.")
+        str,
+        Parameter(help="Only what waits for FUNDS, NONCE, NODE, SIGNER, APPROVALS, OPERATOR."),
     ] = "",
     limit: Annotated[PositiveInt, Parameter(help="How many at most.")] = 100,
 ) -> None:
@@ -98,7 +99,7 @@ def list_withdrawals(
         policy = shown_policy(custody, config)
         found = custody.list_withdrawals(states=state, wallet=wallet, waiting_for=waiting_for)
         rows = [_row(item, policy) for item in islice(found, limit)]
-    print_table(("STATE", "AMOUNT", "REQUEST ID", "TO", "NAME"), rows)
+    print_table(("STATE", "WAITS FOR", "AMOUNT", "REQUEST ID", "TO", "NAME"), rows)
 
 
 @app.command
@@ -134,7 +135,7 @@ def _row(shown: wire.Withdrawal, policy: Policy) -> tuple[str, ...]:
     try:
         intent = read_intent(shown.name, shown)
     except UntrustedError as error:
-        return ("NOT VERIFIED", "", "", "", f"{clipped(shown.name)}: {error}")
+        return ("NOT VERIFIED", "", "", "", "", f"{clipped(shown.name)}: {error}")
     amount = amount_words(policy, str(intent.amount), intent.asset)
     to = intent.destination.address
-    return (state_words(shown), amount, intent.request_id, to, shown.name)
+    return (state_words(shown), shown.waiting_for, amount, intent.request_id, to, shown.name)

@@ -56,6 +56,7 @@ class Waiting(StrEnum):
     NONCE = "NONCE"
     NODE = "NODE"
     SIGNER = "SIGNER"
+    OPERATOR = "OPERATOR"  # custody met a fault with it
 
 
 # The end that an event heads for, through ENDING, and the event of arriving there.

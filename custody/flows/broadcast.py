@@ -23,6 +23,7 @@ LOOK_SECONDS = 0.3
 LOST_AFTER = timedelta(minutes=1)
 LOST_SECONDS = 5.0  # between looks at one's nonce on the chain
 ACTOR = "worker"
+_NEXT = "check the node, and `node` in the worker's settings; trying again"
 log = structlog.get_logger()
 
 
@@ -131,7 +132,7 @@ async def _end(connection: Connection, row: Row, status: TransactionStatus, fee:
 
 async def _wait_for_node(parts: WorkerParts, row: Row, error: ChainError) -> None:
     """Keep everything held: what is signed may land as long as its nonce has its value."""
-    log.warning("node does not take it", state=row.state, reason=str(error))
+    log.warning("node does not take it", state=row.state, reason=str(error), next=_NEXT)
     looked = isinstance(error, RejectedError) and await _free_lost_nonce(parts, row)
     await _postpone(parts, row, Waiting.NODE, LOST_SECONDS if looked else NODE_SECONDS)
 

@@ -99,7 +99,8 @@ def genuine(policy: Policy, intent_digest: str, stored: Sequence[Signed], now: i
     for signed in stored:
         opened = open_approvals(policy, intent_digest, [signed], now)
         if isinstance(opened, Refusal):
-            log.critical("a stored approval is forged", reason=opened.message)
+            reason = opened.message
+            log.critical("a stored approval is forged", reason=reason, withdrawal=intent_digest)
             continue
         (approval,) = opened
         kept[approval.approver, approval.decision] = signed

@@ -56,7 +56,12 @@ async def ask(parts: WorkerParts) -> bool:
         async with parts.database.transaction() as connection:
             for row in rows:
                 await withdrawals.postpone(connection, row, Waiting.SIGNER, SIGNER_SECONDS)
-        log.warning("signer not reached", reason=str(error), next="trying again")
+        log.warning(
+            "signer not reached",
+            reason=str(error),
+            next="trying again",
+            withdrawals=[row.digest for row in rows],
+        )
         return False
     for row, result in zip(rows, results, strict=True):
         await alone(parts, row, partial(_take, policy, result))

@@ -100,7 +100,7 @@ async def book_inflows(parts: WorkerParts) -> bool:
             # Our books are read before the chain: the difference is never more than came in.
             inflow = await parts.node.balance(wallet.address) - total
         except NodeError as error:
-            log.warning("node not reached", reason=str(error))
+            log.warning("node not reached", reason=str(error), next="check the node; trying again")
             return False
         if inflow > 0:
             reference = f"{wallet.name}:{inflows}"

@@ -36,7 +36,7 @@ async def isolated(parts: Parts, row: Row, doing: str) -> AsyncIterator[None]:
         except Exception:
             log.exception("fault", state=row.state, next="trying again later")
             async with parts.database.transaction() as connection:
-                await withdrawals.postpone(connection, row, Waiting.NOTHING, FAULT_SECONDS)
+                await withdrawals.postpone(connection, row, Waiting.OPERATOR, FAULT_SECONDS)
 
 
 async def alone(

@@ -110,6 +110,8 @@ def _stuck(facts: Facts) -> Iterator[str]:
     for queue in facts.queues:
         if queue.waiting_for == Waiting.NODE:
             yield f"{queue.count} signed ones are not taken by the node: look at the worker's log"
+        if queue.waiting_for == Waiting.OPERATOR:
+            yield f"{queue.count} met a fault in custody: look for `fault` in the worker's log"
 
 
 def _amount(facts: Facts, pool: Pool, amount: int) -> str:

@@ -75,6 +75,13 @@ class Database:
                 yield
 
 
+def what_to_do(error: Exception) -> str:
+    """Return what an operator does about a database that failed; whoever failed tries again."""
+    full = isinstance(error, psycopg.errors.DiskFull)
+    next_step = "make room on the database's disk" if full else _CHECK
+    return f"{next_step}; it is tried again by itself"
+
+
 async def notify(connection: Connection) -> None:
     """Wake the workers when this transaction commits."""
     await connection.execute(f"NOTIFY {CHANNEL}")

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from kura.signer.v1 import signer_pb2 as wire
 
 Fits = Callable[..., bool]
+VICTIM = "DYING_VICTIM"  # in the environment: whom to kill in place of oneself
 
 
 def event(name: str) -> Fits:
@@ -47,7 +48,8 @@ def answers(outcome: str) -> Fits:
 class Point:
     """Where `process` dies: at the first call of `function` (module:name) that fits.
 
-    After a commit is: "after commit" of the transaction in which the function was called.
+    After a commit is: "after commit" of the transaction in which the function was called. Where it
+    `takes_postgres`, PostgreSQL dies there instead, and the process lives.
     """
 
     process: str
@@ -55,6 +57,7 @@ class Point:
     function: str
     fits: Fits = lambda *_: True
     cancels: bool = False
+    takes_postgres: bool = False
 
 
 _INSERT, _MOVE = "custody.store.withdrawals:insert", "custody.store.withdrawals:move"
@@ -84,6 +87,15 @@ POINTS = {
     ),
     "worker-after-commit-of-finalised": Point("worker", "after commit", _MOVE, event("FINALISED")),
     "worker-after-ask-to-end": Point("worker", "after", _ASK, asks("end"), True),
+    "postgres-before-commit-of-reserved": Point(
+        "worker", "before commit", _MOVE, event("RESERVED"), takes_postgres=True
+    ),
+    "postgres-after-commit-of-signature": Point(
+        "worker", "after commit", _MOVE, event("SIGNATURE"), takes_postgres=True
+    ),
+    "postgres-before-commit-of-finalised": Point(
+        "worker", "before commit", _MOVE, event("FINALISED"), takes_postgres=True
+    ),
     "relay-before-forward": Point("relay", "before", _CALL, asks("transfer")),
     "relay-before-reply": Point("relay", "after", _CALL, asks("transfer")),
     "signer-before-fsync-of-reservation": Point("signer", "before commit", _RESERVE),
@@ -189,14 +201,16 @@ def _journal_transaction(honest: Any, marked: list[object], die: Callable[[], No
     return transaction
 
 
-def _die(name: str) -> None:
-    os.write(sys.stdout.fileno(), f"{last_words(name)}\n".encode())
-    os.kill(os.getpid(), signal.SIGKILL)
+def _die(name: str, died: list[str]) -> None:
+    if not died:
+        died.append(name)
+        os.write(sys.stdout.fileno(), f"{last_words(name)}\n".encode())
+        os.kill(int(os.environ.get(VICTIM, os.getpid())), signal.SIGKILL)
 
 
 def _run(name: str, arguments: list[str]) -> int:
     point = POINTS[name]
-    arm(point, partial(_die, name))
+    arm(point, partial(_die, name, []))
     program = "signer.main" if point.process == "signer" else "custody.main"
     return int(import_module(program).main(arguments))
 

@@ -15,7 +15,7 @@ from custody.dev.genesis import NETWORK
 from custody.dev.layout import WALLET
 from custody.dev.system import System, isolation
 from kura.custody.v1 import custody_pb2 as wire
-from tests.faults.dying import POINTS, last_words
+from tests.faults.dying import POINTS, VICTIM, last_words
 
 DYING = Path(__file__).with_name("dying.py")
 SMALL, LARGE = 1_000_000, 5_000_000_000  # lamports; a large one waits for officers
@@ -30,11 +30,25 @@ def start_dying(system: System, point: str) -> processes.Running:
     os.kill(system.pid(name), signal.SIGKILL)
     system.stop(name)
     command: list[str | Path] = [sys.executable, DYING, point]
+    if POINTS[point].takes_postgres:
+        command = ["env", f"{VICTIM}={system.pid('postgres')}", *command]
     if name == "signer":
         command = [*isolation(), *command, "--config", system.layout.signer_settings, "serve"]
     else:
         command += ["serve", name, "--settings", system.layout.settings(name)]
     return system.run(name, command)
+
+
+def until_dead(system: System, dying: processes.Running, point: str) -> None:
+    def said() -> bool:
+        return last_words(point) in dying.log.read_text().splitlines()
+
+    if POINTS[point].takes_postgres:
+        system.until("the end of PostgreSQL", lambda: said() or None)
+        system.layout.postgres.start()
+    else:
+        assert processes._children[dying.pid].wait(DEATH_SECONDS) == -signal.SIGKILL
+        assert said()
 
 
 def pay(system: System, request_id: str, amount: int, *, cancels: bool) -> wire.Withdrawal:
@@ -93,8 +107,7 @@ def test_a_payment_outlives_kill_9_at(system: System, point: str) -> None:
     with ThreadPoolExecutor(1) as backend:
         asked = backend.submit(pay, system, point, LARGE if cancels else SMALL, cancels=cancels)
         try:
-            assert processes._children[dying.pid].wait(DEATH_SECONDS) == -signal.SIGKILL
-            assert last_words(point) in dying.log.read_text().splitlines()
+            until_dead(system, dying, point)
         finally:
             system.stop(name)
             system.start(name)

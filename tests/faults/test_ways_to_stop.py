@@ -2,13 +2,16 @@
 
 import os
 import resource
+import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
+import psycopg
 import pytest
 
-from custody.client import state_of
+from custody.client import CustodyClient, CustodyRefused, state_of
 from custody.dev import processes
 from custody.dev.genesis import NETWORK
 from custody.dev.layout import WALLET
@@ -23,16 +26,29 @@ STOP_SECONDS = 30.0
 ANSWER_SECONDS = 30.0
 
 
+# What PostgreSQL says to a write when its disk has no room: reads are answered.
+FULL = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE disk_full USING MESSAGE = 'could not extend file: No space left on device'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON withdrawal EXECUTE FUNCTION full_disk();
+CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON event EXECUTE FUNCTION full_disk();
+"""
+
+
+def request(custody: CustodyClient, system: System, request_id: str) -> str:
+    return custody.create_withdrawal(
+        request_id=request_id,
+        wallet=WALLET,
+        network=NETWORK,
+        asset="SOL",
+        address=system.customers[0],
+        amount=SMALL,
+    ).name
+
+
 def ask(system: System, request_id: str) -> str:
     with system.client("exchange") as custody:
-        return custody.create_withdrawal(
-            request_id=request_id,
-            wallet=WALLET,
-            network=NETWORK,
-            asset="SOL",
-            address=system.customers[0],
-            amount=SMALL,
-        ).name
+        return request(custody, system, request_id)
 
 
 def until_it_waits_for(system: System, name: str, what: str) -> None:
@@ -103,6 +119,34 @@ def test_the_signers_socket_is_gone(system: System, sent: Callable[[], int]) -> 
     assert sent() == 1
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [("tokens", r"0 tokens .*'kura-hot'"), ("pin", "wrong PIN, not tried again")],
+)
+def test_the_token_is_missing_or_its_pin_is_wrong(
+    system: System, sent: Callable[[], int], spoilt: str, words: str
+) -> None:
+    place = system.layout.signer / spoilt
+    system.stop("signer")
+    kept = place.rename(place.with_name(f"{spoilt}.kept"))
+    if spoilt == "tokens":
+        place.mkdir()
+    else:
+        place.touch(mode=0o600)
+        place.write_text("0" * 64 + "\n")
+    try:
+        with pytest.raises(processes.ProcessError, match=words):
+            system.start("signer")
+        name = ask(system, f"spoilt-{spoilt}")
+        until_it_waits_for(system, name, "SIGNER")
+    finally:
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+        kept.rename(place)
+        system.start("signer")
+    until_paid(system, name)
+    assert sent() == 1
+
+
 def test_the_database_is_away(system: System, sent: Callable[[], int]) -> None:
     log = system.layout.logs / "worker.log"
     start = log.stat().st_size
@@ -117,8 +161,28 @@ def test_the_database_is_away(system: System, sent: Callable[[], int]) -> None:
                 custody.ListBalances(wire.ListBalancesRequest(), timeout=ANSWER_SECONDS)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "database" in refused.value.details()
-        until_said(system, log, start, "database not reached", "trying again")
+        until_said(system, log, start, "database not reached", "check that PostgreSQL runs")
     finally:
         system.layout.postgres.start()
     until_paid(system, name)
     assert sent() == 1
+
+
+def test_the_databases_disk_is_full(system: System, sent: Callable[[], int]) -> None:
+    log = system.layout.logs / "worker.log"
+    start = log.stat().st_size
+    first = ask(system, "database-fills-up")
+    with psycopg.connect(system.layout.postgres.dsn, autocommit=True) as connection:
+        connection.execute(FULL)
+        try:
+            until_said(system, log, start, "database not reached", "make room on the database's")
+            with system.client("exchange") as custody:
+                custody._patience = timedelta(seconds=2)
+                with pytest.raises(CustodyRefused, match="takes nothing: disk full"):
+                    request(custody, system, "database-full")
+                assert custody.get_withdrawal(first).name == first, "it needs no room"
+        finally:
+            connection.execute("DROP FUNCTION full_disk CASCADE")
+    second = ask(system, "database-full")
+    until_paid(system, first, second)
+    assert sent() == 2

@@ -7,9 +7,11 @@ from pathlib import Path
 import grpc
 import psycopg
 import pytest
+import structlog
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from structlog.testing import capture_logs
 
 from custody.errors import DETAILS_KEY, ReusedRefusal
 from custody.identity import Role
@@ -17,7 +19,7 @@ from custody.store import withdrawals
 from kura.custody.v1 import custody_pb2 as wire
 from policies.advice import NEXT
 from policies.codes import Code
-from policies.statements import Cancel, Signed
+from policies.statements import Cancel, Signed, digest
 from tests.factories import CUSTOMER, SOL, key, public, sign
 from tests.integration import house as houses
 from tests.integration.house import House
@@ -86,6 +88,19 @@ async def test_a_withdrawal_from_create_to_completed(house: House, api: Served) 
         assert (wallet.address, wallet.signer) == (house.wallet, house.audit_key)
 
 
+async def test_what_waits_for_people_says_so_when_custody_cannot_tell_for_whom(
+    house: House, api: Served
+) -> None:
+    await house.ready()
+    row = await house.create(amount=LARGE)
+    await house.sql("UPDATE signer SET policy = ''")
+    async with api.stub(Role.REQUESTER, "exchange") as exchange:
+        name = f"withdrawals/{row.digest}"
+        shown = (await exchange.GetWithdrawal(wire.GetWithdrawalRequest(name=name))).withdrawal
+    assert (shown.waiting_for, shown.approvals_missing) == ("APPROVALS", [])
+    assert shown.earliest_time == shown.update_time
+
+
 async def test_a_refusal_carries_code_field_and_what_to_do(house: House, api: Served) -> None:
     await house.ready()
     async with api.stub(Role.REQUESTER, "exchange") as exchange:
@@ -141,6 +156,29 @@ async def test_a_requester_sees_and_cancels_only_its_own(house: House, api: Serv
         cancelled = (await exchange.CancelWithdrawal(request)).withdrawal
         assert cancelled.state == wire.WITHDRAWAL_STATE_ENDING
         assert cancelled.ending == wire.WITHDRAWAL_STATE_CANCELLED
+
+
+async def test_every_line_about_a_withdrawal_names_it(house: House, api: Served) -> None:
+    await house.ready()
+    capped, paid = house.intent(amount=10_000 * SOL), await house.create()
+    await house.step()
+    cancel = sign(key("exchange"), Cancel(key=public("exchange"), intent=paid.digest))
+    late = wire.CancelWithdrawalRequest(name=f"withdrawals/{paid.digest}", cancel=statement(cancel))
+    batch = wire.BatchCreateWithdrawalsRequest(requests=[create(capped)])
+    with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        async with api.stub(Role.REQUESTER, "exchange") as exchange:
+            await refused(exchange.CreateWithdrawal(create(capped)))
+            await exchange.BatchCreateWithdrawals(batch)
+            await refused(exchange.CancelWithdrawal(late))
+        house.gateway.unreachable = True
+        waiting = await house.create()
+        await house.step()
+        house.gateway.unreachable = False
+    named = [line["withdrawal"] for line in lines if line["event"] == "refused"]
+    assert named == [digest(capped.statement)] * 2 + [paid.digest]
+    silent = [line["withdrawals"] for line in lines if line["event"] == "signer not reached"]
+    assert silent
+    assert all(names == [waiting.digest] for names in silent)
 
 
 async def test_an_officer_decides_only_for_itself(house: House, api: Served) -> None:

@@ -113,3 +113,6 @@ async def test_each_request_of_a_batch_is_answered_on_its_own(house: House, api:
             status, refusal = await refused(exchange.BatchCreateWithdrawals(wrong))
             assert (status, refusal.field) == (grpc.StatusCode.INVALID_ARGUMENT, "requests")
     assert await house.sql("SELECT count(*) FROM withdrawal") == [(3,)]
+    refusals = [(event.event, event.subject) for event in await log_of(api)]
+    for code in ("CAP_EXCEEDED", "INTENT_MALFORMED"):
+        assert refusals.count((code, "BatchCreateWithdrawals")) == 2

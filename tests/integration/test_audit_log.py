@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+from typing import LiteralString
 
 import pytest
 from psycopg import Rollback
+from psycopg.errors import RaiseException
 
 from custody.domain.audit import AuditEvent, Kind, verify
 from custody.store import audit
@@ -79,4 +81,35 @@ async def test_an_event_of_a_transaction_that_failed_never_was(opened: Database)
         raise Rollback(failed)
     async with opened.transaction() as connection:
         assert await audit.seal(connection) == 0
+    await opened.close()
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        "UPDATE event SET actor = 'somebody else'",
+        "UPDATE event SET position = NULL, previous = NULL, hash = NULL, actor = 'b'",
+        "UPDATE event SET position = 7, previous = '', hash = '', time = now()",
+        "DELETE FROM event",
+        "TRUNCATE event",
+        "UPDATE ledger_entry SET amount = 0",
+        "DELETE FROM ledger_entry",
+        "TRUNCATE ledger_entry",
+    ],
+)
+async def test_what_was_written_is_only_added_to(
+    opened: Database, tamper: LiteralString, sealed: bool
+) -> None:
+    async with opened.transaction() as connection:
+        await audit.record(connection, Kind.ORDER, "ORDER", actor="a")
+        await connection.execute(
+            "INSERT INTO ledger_entry (wallet, kind, amount, reference)"
+            " VALUES ('hot', 'inflow', 5, 'r')"
+        )
+        if sealed:
+            await audit.seal(connection)
+    with pytest.raises(RaiseException, match="is only added to"):
+        async with opened.transaction() as connection:
+            await connection.execute(tamper)
     await opened.close()

@@ -20,7 +20,6 @@ from custody.serving import build_server
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
 from policies.codes import Code
-from tests.factories import told_nobody
 from tests.integration.served import refused
 
 LIMITS = Limits(calls_per_second=1, calls_burst=20, streams_at_once=2)
@@ -48,10 +47,22 @@ def servicer() -> Servicer:
 
 
 @pytest.fixture
-async def dial(servicer: Servicer, tmp_path: Path) -> AsyncIterator[Any]:
+def told() -> list[tuple[Identity | None, str, Code]]:
+    """Whose calls were refused, which, and why."""
+    return []
+
+
+@pytest.fixture
+async def dial(
+    servicer: Servicer, told: list[tuple[Identity | None, str, Code]], tmp_path: Path
+) -> AsyncIterator[Any]:
     authority = Authority(tmp_path / "pki")
     tls = authority.issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port, _ = await build_server("127.0.0.1:0", tls, told_nobody, limits=LIMITS)
+
+    async def denied(who: Identity | None, method: str, code: Code, _: str) -> None:
+        told.append((who, method, code))
+
+    server, port, _ = await build_server("127.0.0.1:0", tls, denied, limits=LIMITS)
     custody_pb2_grpc.add_CustodyServicer_to_server(servicer, server)
     await server.start()
 
@@ -65,7 +76,9 @@ async def dial(servicer: Servicer, tmp_path: Path) -> AsyncIterator[Any]:
     await server.stop(0)
 
 
-async def test_above_the_rate_no_handler_runs(dial: Any, servicer: Servicer) -> None:
+async def test_above_the_rate_no_handler_runs_and_the_audit_log_hears_of_it(
+    dial: Any, servicer: Servicer, told: list[Any]
+) -> None:
     async with dial("greedy") as greedy, dial("modest") as modest:
         stub, request = custody_pb2_grpc.CustodyStub(greedy), wire.ListBalancesRequest()
         for _ in range(20):
@@ -75,6 +88,8 @@ async def test_above_the_rate_no_handler_runs(dial: Any, servicer: Servicer) -> 
         assert refusal.code is Code.RATE_EXCEEDED
         assert refusal.message == "spiffe://kura/requester/greedy may make 1 calls a second"
         assert servicer.ran == 20
+        greedy_one = Identity(Role.REQUESTER, "greedy")
+        assert told == [(greedy_one, "ListBalances", Code.RATE_EXCEEDED)]
         await custody_pb2_grpc.CustodyStub(modest).ListBalances(request)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from custody.cli.serve import app as serve_app
 from custody.dev.processes import free_port
+from custody.flows.status import gather, next_actions
 from custody.identity import Role
 from custody.metrics import serving
 from kura.custody.v1 import custody_pb2 as wire
@@ -39,7 +40,14 @@ async def test_facts_and_counters_are_scraped(house: House, tmp_path: Path) -> N
     total = 'kura_balance{asset="SOL",kind="total",wallet="hot-sol"}'
     assert seen[total] == await house.on_chain(house.wallet)
     assert seen['kura_nonces{kind="free",wallet="hot-sol"}'] == 4
+    assert seen['kura_balance{asset="SOL",kind="in_use",wallet="hot-sol"}'] == 0
+    assert seen['kura_nonces{kind="all",wallet="hot-sol"}'] == 4
+    assert 0 <= seen[waiting.replace("kura_withdrawals", "kura_oldest_seconds")] < 60
+    assert 0 <= seen[f'kura_signer_seconds{{signer="{house.audit_key}"}}'] < 60
+    assert seen['kura_node_up{network="solana:devnet"}'] == 1
+    assert 'kura_node_lag_seconds{network="solana:devnet"}' in seen
     assert seen["kura_policy_version"] == 1
+    assert seen["kura_next_actions"] == len(next_actions(await gather(house.parts))) > 0
     assert seen['kura_calls_total{code="OK",method="ListWithdrawals"}'] >= 1
 
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from custody.api import CustodyServicer
 from custody.call_log import CallLog
 from custody.flows import checks, nonce_pool, sign
-from custody.flows.status import gather
+from custody.flows.status import gather, next_actions
 from custody.store import signers
 from custody.store.withdrawals import Row
 from policies.statements import Signed
@@ -49,10 +49,13 @@ async def test_what_raises_is_put_off_and_the_others_are_paid(house: House) -> N
         await house.step()
     assert [(await house.row(row)).state for row in good] == ["COMPLETED"] * 3
     (waiting,) = await house.sql(
-        "SELECT retry_at > now() + interval '5 seconds' FROM withdrawal WHERE digest = %s",
+        "SELECT retry_at > now() + interval '5 seconds', waiting_for FROM withdrawal"
+        " WHERE digest = %s",
         bad.digest,
     )
-    assert waiting == (True,), "it is tried again at once"
+    assert waiting == (True, "OPERATOR"), "it is tried again at once, or nobody is told"
+    (todo,) = next_actions(await gather(house.parts))
+    assert "1 met a fault" in todo
     assert {entry["event"] for entry in logs if entry["log_level"] == "error"} == {"fault"}
 
 

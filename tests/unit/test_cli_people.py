@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from custody.cli.session import unix_ms
 from custody.words import digest_words
@@ -138,6 +139,24 @@ def test_an_approval_is_signed_for_what_was_verified(
     assert isinstance(opened, Approval)
     assert (opened.decision, opened.approver, opened.policy) == ("approve", "alice", digest(POLICY))
     assert 23 * HOUR < opened.expires - unix_ms() <= 24 * HOUR
+
+
+def test_an_officers_key_is_opened_by_its_passphrase_alone(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = alice.parent / "alice.pem"
+    private = serialization.load_pem_private_key(file.read_bytes(), None)
+    closed = serialization.BestAvailableEncryption(b"four quite long words")
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, closed)
+    file.write_bytes(private.private_bytes(*form))
+    typed = iter(("four quite long worms", "four quite long words"))
+    monkeypatch.setattr("custody.cli.session.getpass", lambda _: next(typed))
+    for code in (1, 0):
+        done, out, err = run("--config", alice, "approval", "approve", pending, "--yes")
+        assert done == code
+        assert len(custody.sent("CreateApproval")) == 1 - code
+        assert "long wor" not in out + err
+    assert isinstance(approval_sent(custody), Approval)
 
 
 def test_a_rejection_is_signed(run: Run, custody: MemoryCustody, alice: Path, pending: str) -> None:
@@ -304,6 +323,10 @@ def test_a_list_of_withdrawals_shows_what_was_signed_or_that_it_was_not(
     assert ["PENDING_APPROVAL", "20", "SOL", "w-1", STRANGER.address, pending] in [
         line.split() for line in run(*command)[1].splitlines()
     ]
+    custody.lie = lambda item: setattr(item, "waiting_for", "APPROVALS")
+    head, waiting = run(*command)[1].splitlines()
+    assert head.startswith("STATE             WAITS FOR")
+    assert waiting.split()[:3] == ["PENDING_APPROVAL", "APPROVALS", "20"]
     custody.lie = _other_address
     code, out, _ = run(*command)
     (row,) = out.splitlines()[1:]

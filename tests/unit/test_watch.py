@@ -153,7 +153,9 @@ def test_a_spoilt_memory_tells_again(look: Run, alice: Path, heard: Path, pendin
     assert sorted(item.name for item in alice.parent.glob("*.json*")) == [memory.name]
 
 
-def test_a_list_says_what_changed_since_last_time(run: Run, alice: Path, pending: str) -> None:
+def test_a_list_says_what_changed_since_last_time(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
     command = ("--config", alice, "approval", "list")
 
     def row() -> str:
@@ -167,9 +169,14 @@ def test_a_list_says_what_changed_since_last_time(run: Run, alice: Path, pending
     bob = config_file(alice.parent, "bob", pinned=digest(policy_file()))
     assert run("--config", bob, "approval", "approve", pending, "--yes")[0] == 0
     third = row()
-    assert (third.split()[0], "approve by bob" in third) == ("changed", True)
+    assert third.startswith("changed: approve by bob  20 SOL")
     assert "not needed" in third
     assert row().split()[0] == "20"
+    custody.withdrawals[pending].approvals.pop()
+    assert row().startswith("changed: no more approve by bob  20 SOL")
+    del custody.withdrawals[pending]
+    told = f"no longer waits for officers: {pending};"
+    assert [told in run(*command)[2] for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize(("hook_name", "tool"), [("mail.sh", "sendmail"), ("chat.sh", "curl")])
