@@ -10,16 +10,18 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from custody.client_config import ConfigError
 from custody.environment import VariableError, read_with_environment
 from custody.flows.parts import Fee
 from custody.limits import LINK, Limits
 from custody.logs import FORMATS
 from custody.tls import TlsFiles
-from policies.reader import EntryError, Table
+from policies.reader import EntryError, FileError, Table
 
 T = TypeVar("T")
 COMPUTE_UNITS_MAX = 1_400_000
 LIMIT_MAX = 1_000_000
+PORT_MAX = 65_535
 WORKERS_MAX = 8  # as many connections as the signer takes at once
 _PASSWORD = re.compile(r"password\s*=|//[^/@]*:[^/@]*@")
 
@@ -63,21 +65,25 @@ class RelaySettings:
 def read_settings(path: Path, process: str, read: Callable[[Table, Path], T]) -> T:
     """Return what `read` makes of the file and the variables KURA_<PROCESS>_….
 
-    Relative paths are relative to the file's folder.
+    Relative paths are relative to the file's folder. ConfigError names file and line of what is
+    wrong there, VariableError the variable.
     """
     name = f"KURA_{process.upper()}_DATABASE"
     if _PASSWORD.search(os.environ.get(name, "")):
         words = "must hold no password, since a process's environment is read by others"
         raise VariableError(f"{name}: {words}: name a passfile in it")
-    return read_with_environment(
-        path.read_text(), process, os.environ, lambda root: read(root, path.parent)
-    )
+    try:
+        return read_with_environment(
+            path.read_text(), process, os.environ, lambda root: read(root, path.parent)
+        )
+    except FileError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def api_settings(root: Table, folder: Path) -> ApiSettings:
     """Read the api's settings."""
     return ApiSettings(
-        listen=root.value("listen", _text),
+        listen=root.value("listen", _address),
         database=root.value("database", _text),
         node=root.value("node", _text),
         tls=read_tls(root, folder),
@@ -92,7 +98,7 @@ def worker_settings(root: Table, folder: Path) -> WorkerSettings:
     """Read the worker's settings."""
     fee = root.table("fee")
     settings = WorkerSettings(
-        listen=root.value("listen", _text),
+        listen=root.value("listen", _address),
         database=root.value("database", _text),
         node=root.value("node", _text),
         tls=read_tls(root, folder),
@@ -150,8 +156,10 @@ def _log(root: Table) -> str:
 def _address(value: object) -> str:
     text = _text(value)
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit()):
         raise ValueError("must be host:port")
+    if int(port) > PORT_MAX:
+        raise ValueError(f"must be host:port, the port at most {PORT_MAX}")
     return text
 
 

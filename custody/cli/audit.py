@@ -16,7 +16,7 @@ app = App(name="audit")
 
 @app.command
 def export(
-    file: Annotated[Path, Parameter(help="Where to; an earlier export is gone on with.")], /
+    file: Annotated[Path, Parameter(help="Where to; an earlier export is continued.")], /
 ) -> None:
     """Write the audit log to a file, one event a line, and check the chain on the way.
 

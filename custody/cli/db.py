@@ -25,7 +25,7 @@ Binaries = Annotated[
 
 
 @app.command
-def migrate(settings: Annotated[Path, Parameter(name="--settings")]) -> None:
+def migrate(settings: Settings) -> None:
     """Apply the migrations that are missing: custody db migrate --settings api.toml."""
     dsn = read_settings(settings, "api", api_settings).database
     applied = asyncio.run(database.migrate(dsn))

@@ -25,6 +25,8 @@ def create(
 
     For example: custody key create alice.pem
     """
+    if file.exists():  # before a passphrase is thought of; create_key looks again
+        raise CommandError(f"{file} exists; a key is never written over: choose another name")
     key = create_key(file, None if no_passphrase else _new_passphrase())
     print_line(key.public)
     print_note(f"The private key is in {file}: keep it, and let nobody read it.")

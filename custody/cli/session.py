@@ -138,7 +138,8 @@ def withdrawal_name(text: str) -> str:
     try:
         return "withdrawals/" + fields.digest(text.removeprefix("withdrawals/"))
     except ValueError as error:
-        raise CommandError(f"{text} is no withdrawal: {error}") from error
+        words = f"{text} is no withdrawal's name: {error}"
+        raise CommandError(f"{words}; the lists show it under NAME") from error
 
 
 def unix_ms() -> int:

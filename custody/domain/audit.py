@@ -102,7 +102,9 @@ def verify(rows: Iterable[bytes]) -> tuple[int, str]:
         if event.position != position + 1:
             raise BrokenChainError(row, f"is event {event.position}, not {position + 1}")
         if event.previous != head:
-            raise BrokenChainError(row, "does not name the hash of the row before it")
+            raise BrokenChainError(
+                row, f"does not name the hash of row {row - 1}: one of them changed"
+            )
         position, head = event.position, event.hash
     return position, head
 

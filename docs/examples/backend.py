@@ -1,7 +1,7 @@
 """An exchange's backend: orders in a database of its own, paid by Kura, whatever is restarted.
 
-    python docs/examples/backend.py order ORDERS.db CLIENT.toml ID ADDRESS LAMPORTS
-    python docs/examples/backend.py serve ORDERS.db CLIENT.toml
+    .venv/bin/python docs/examples/backend.py order ORDERS.db CLIENT.toml ID ADDRESS LAMPORTS
+    .venv/bin/python docs/examples/backend.py serve ORDERS.db CLIENT.toml
 
 Three rules make it safe to kill at any point:
 
@@ -15,7 +15,7 @@ Three rules make it safe to kill at any point:
 import asyncio
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 from custody.client import Refusal, Signed
 from custody.client_async import AsyncCustodyClient
@@ -130,4 +130,7 @@ async def main(command: str, file: str, config: str, *order: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    if (sys.argv[1:2], len(sys.argv)) not in ((["order"], 7), (["serve"], 4)):
+        sys.exit(__doc__)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

@@ -72,7 +72,7 @@ def test_a_mistake_in_the_settings_is_told_with_its_line(
     spoil(layout.settings(process), *change)
     code, out, err = run("serve", process, settings=layout.settings(process))
     assert (code, out) == (1, "")
-    assert err.startswith(words)
+    assert err.startswith(f"{layout.settings(process)}: {words}")
 
 
 @pytest.mark.parametrize("process", ["api", "worker", "relay"])

@@ -58,6 +58,8 @@ def test_a_changed_row_is_told_by_the_one_after_it(change: dict[str, object]) ->
     events = chain(5)
     events[2] = replace(events[2], **change)  # type: ignore[arg-type]
     assert first_bad(rows(events)) == 4
+    with pytest.raises(BrokenChainError, match="hash of row 3: one of them changed"):
+        verify(rows(events))
 
 
 def test_a_changed_row_with_its_number_or_link_changed_is_told_itself() -> None:

@@ -74,6 +74,13 @@ def test_a_refusal_says_who_why_and_what_next(
     ]
 
 
+def test_a_request_id_in_place_of_a_name_is_told_where_names_are(run: Run, alice: Path) -> None:
+    code, _, err = run("--config", alice, "withdrawal", "show", "order-1001")
+    assert code == 1
+    assert "order-1001 is no withdrawal's name" in " ".join(err.split())
+    assert "the lists show it under NAME" in " ".join(err.split())
+
+
 def test_no_answer_is_told_in_words(run: Run, custody: MemoryCustody, alice: Path) -> None:
     custody.outages = [CallError(grpc.StatusCode.UNIMPLEMENTED, "Ssl handshake failed")]
     code, _, err = run("--config", alice, "wallet", "list")

@@ -60,6 +60,16 @@ def test_a_typed_passphrase_closes_the_key(
     assert opened.public == out.strip()
 
 
+def test_no_passphrase_is_asked_for_a_file_that_exists(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custody.cli.session.getpass", lambda _: pytest.fail("asked"))
+    (tmp_path / "key.pem").touch()
+    code, _, err = run("key", "create", tmp_path / "key.pem")
+    assert code == 1
+    assert "exists; a key is never written over" in err
+
+
 def test_a_passphrase_that_nobody_can_type_is_told_in_words(
     run: Run, custody: MemoryCustody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

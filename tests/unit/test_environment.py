@@ -1,8 +1,11 @@
 """Variables over the file: they win, they are typed, and the wrong ones refuse to start."""
 
+from pathlib import Path
+
 import pytest
 
 from custody.environment import VariableError, read_with_environment
+from custody.settings import api_settings
 from policies.reader import FileError, Table
 
 FILE = 'listen = "a:1"\n\n[fee]\nunit_price = 5\n'
@@ -55,3 +58,11 @@ def test_a_wrong_line_of_the_file_is_still_named_beside_variables() -> None:
 def test_a_table_that_the_file_leaves_out_can_come_from_variables() -> None:
     text = FILE.replace("[fee]\nunit_price = 5\n", "")
     assert settings(text, KURA_API_FEE_UNIT_PRICE="7") == ("a:1", 7)
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:99999", "127.0.0.1", ":1", "127.0.0.1:²"])
+def test_no_port_is_guessed(listen: str) -> None:
+    with pytest.raises(VariableError, match=r"KURA_API_LISTEN: must be host:port"):
+        read_with_environment(
+            'listen = "a:1"', "api", {"KURA_API_LISTEN": listen}, lambda r: api_settings(r, Path())
+        )
