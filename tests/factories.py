@@ -56,7 +56,7 @@ def sign_bytes(private: SigningKey, statement: bytes) -> Signed:
     return Signed(statement, private.sign(statement).signature)
 
 
-_WINDOWS: Mapping[str, list[object]] = {  # more than any test of something else reaches
+WINDOWS: Mapping[str, list[object]] = {  # more than any test of something else reaches
     "wallet": ["24 hours", "1000000 SOL", 1_000_000],
     "approved": ["24 hours", "1000000 SOL", 1_000_000],
     "upkeep": ["24 hours", "1 SOL", 1_000],
@@ -75,7 +75,7 @@ _POLICY: Mapping[str, object] = {
     "enabled": True,
     "services": {},
     "beyond_recall": "1000000 SOL",
-    "windows": _WINDOWS,
+    "windows": WINDOWS,
     "hours": "always",
     "cooling_period": "0 hours",
     "cooling_amount": "0 SOL",

@@ -19,6 +19,7 @@ from signer.governance import Governance
 from signer.guard import Guard
 from signer.hsm import Token
 from signer.journal import Journal
+from signer.requests import Past, Requests
 from tests.factories import (
     HOUR,
     NOW,
@@ -98,7 +99,14 @@ class SignerRig:
 
     def remembered(self) -> list[Any]:
         """Return all that the journal holds."""
-        return list(self.journal._db.iterdump())
+        """Return all that the journal holds, but when it first saw what, and its chain."""
+        noted = ("sight", "destination", "meta", "head")
+        skipped = tuple(f'INSERT INTO "{table}"' for table in noted)
+        return [line for line in self.journal.db.iterdump() if not line.startswith(skipped)]
+
+    def find(self, request_id: str = "w-1") -> Past | None:
+        """Return what the journal holds of one of the exchange's requests."""
+        return Requests(self.journal).find("exchange", request_id)
 
 
 def hold_keys(softhsm: SoftHsm, *labels: str) -> None:

@@ -29,7 +29,7 @@ _PLACES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class Asked:
     """What is asked about: wallets, requesters, and whether the address book lists the address."""
 
     wallets: tuple[Wallet, ...]
@@ -39,17 +39,17 @@ class Scope:
 
 def scope(
     policy: Policy, wallet: str | None, requester: str | None, destination: DestinationClass | None
-) -> Scope:
+) -> Asked:
     """Return what these choices leave, None leaving all; ValueError for a name nobody has."""
     listed = {None: (True, False), DestinationClass.ADDRESS_BOOK: (True,)}
-    return Scope(
+    return Asked(
         tuple(policy.wallets[name] for name in _chosen(policy.wallets, wallet, "wallet")),
         tuple(_chosen(policy.requesters, requester, "requester")),
         listed.get(destination, (False,)),
     )
 
 
-def explain(policy: Policy, asked: Scope) -> Iterator[str]:
+def explain(policy: Policy, asked: Asked) -> Iterator[str]:
     """Yield who may send what from where to whom, with whose approvals."""
     for wallet in asked.wallets:
         yield from _limits(policy, wallet)
@@ -58,7 +58,7 @@ def explain(policy: Policy, asked: Scope) -> Iterator[str]:
     yield "Everything else is refused."
 
 
-def answer(policy: Policy, asked: Scope, amount: str) -> Iterator[str]:
+def answer(policy: Policy, asked: Asked, amount: str) -> Iterator[str]:
     """Yield what the signer would say to an amount such as "5 SOL"; ValueError if it is none."""
     asset = amount.rpartition(" ")[2]
     wallets = [wallet for wallet in asked.wallets if wallet.asset == asset]

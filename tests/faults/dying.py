@@ -63,8 +63,8 @@ class Point:
 _INSERT, _MOVE = "custody.store.withdrawals:insert", "custody.store.withdrawals:move"
 _ASK, _CALL = "custody.gateway:Gateway.ask", "custody.relay:Signer.call"
 _SEND = "custody.chains.solana:SolanaNode.send"
-_RESERVE, _RECORD = "signer.journal:Journal.reserve", "signer.journal:Journal.record"
-_END, _SIGN = "signer.journal:Journal.end", "signer.hsm:Token.sign"
+_RESERVE, _RECORD = "signer.requests:Requests.reserve", "signer.requests:Requests.record"
+_END, _SIGN = "signer.requests:Requests.end", "signer.hsm:Token.sign"
 _REPLY = "signer.frames:write_frame"
 
 POINTS = {
@@ -123,7 +123,7 @@ def arm(point: Point, die: Callable[[], None]) -> None:
         mark = partial(_around, point=Point("", "before", "", point.fits))
         _wrap(point.function, lambda honest: mark(honest, die=lambda: marked.append(True)))
         _wrap(
-            "signer.journal:Journal._transaction",
+            "signer.journal:Journal.entry",
             lambda honest: _journal_transaction(honest, marked, die),
         )
         return
@@ -192,13 +192,13 @@ def _journal_transaction(honest: Any, marked: list[object], die: Callable[[], No
     """Die when all is written and COMMIT, which fsyncs, is next."""
 
     @contextmanager
-    def transaction(journal: Any) -> Iterator[None]:
-        with honest(journal):
-            yield
+    def entry(journal: Any, *arguments: Any) -> Iterator[Any]:
+        with honest(journal, *arguments) as db:
+            yield db
             if marked:
                 die()
 
-    return transaction
+    return entry
 
 
 def _die(name: str, died: list[str]) -> None:

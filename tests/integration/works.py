@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -26,7 +26,10 @@ from custody.worker import LINES
 from policies.fields import key_text
 from policies.policy import Policy
 from policies.policy_file import parse_policy
+from signer.anchor import begin
 from signer.chains.solana_address import encode_address
+from signer.clock import Moment, look
+from signer.governance import Governance
 from signer.guard import AUDIT_LABEL, Guard
 from signer.hsm import Token
 from signer.journal import Journal
@@ -56,6 +59,12 @@ class Clock:
     def now(self) -> int:
         return self.time_ns() // 1_000_000
 
+    def look(self) -> Moment:
+        """What the signer's host shows: time passes there too."""
+        seen = look()
+        ahead = self.ahead_ms
+        return replace(seen, wall=seen.wall + ahead, steady=seen.steady + ahead)
+
 
 class Works:
     """Custody, its hot wallet and its signer. `parts` are the worker's, and serve the api too."""
@@ -79,14 +88,15 @@ class Works:
         """Give the signer a journal of its own with this policy in force."""
         self.policy = parse_policy(file)
         self._journal_path = self._folder / f"journal-{self.policy.digest[:8]}"
-        journal = Journal.create(self._journal_path, self.clock.now())
-        journal.install_policy(self.policy.version, file)
+        journal = Journal.create(self._journal_path, self.clock.look())
+        begin(self.token, journal)
+        Governance(journal).install(self.policy, file, self.clock.look())
         journal.close()
 
     async def start(self) -> None:
         """Start custody and signer on what is stored."""
         self.journal = Journal(self._journal_path)
-        self.gateway = LocalGateway(Guard(self.token, self.journal, self.clock.now))
+        self.gateway = LocalGateway(Guard(self.token, self.journal, self.clock.look))
         self.node_line = NodeLine()
         node = SolanaNode(self.node_url, transport=self.node_line)
         database = Database(self.dsn)

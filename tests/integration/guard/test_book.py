@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from policies.codes import Code
 from policies.statements import Book, Destination, Signed, digest, encode
+from signer.governance import Governance
 from tests.factories import (
     CUSTOMER,
     NOW,
@@ -48,7 +49,7 @@ def test_what_is_added_and_removed_counts_at_once(rig: SignerRig) -> None:
 def test_a_tag_is_removed_alone(rig: SignerRig) -> None:
     tagged = Destination(CUSTOMER.address, "7")
     apply(rig, make_book(tagged, version=2, previous=SECOND.previous))
-    third = make_book(version=3, previous=rig.journal.book_version()[1])
+    third = make_book(version=3, previous=Governance(rig.journal).book_version()[1])
     apply(rig, replace(third, add=(), remove=FIRST.add))
     assert (pays(rig, CUSTOMER, 1), pays(rig, tagged, 2)) == (False, True)
 

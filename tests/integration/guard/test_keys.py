@@ -52,7 +52,7 @@ def test_every_field_of_an_intent_is_covered_by_its_signature(
         code = rig.refused(transfer(forged))
         named = {"key", "requester"} & changes.keys()
         assert code is (Code.REQUESTER_UNKNOWN if named else Code.SIGNATURE_INVALID)
-        assert rig.journal.find("exchange", "w-2") is None
+        assert rig.find("w-2") is None
 
 
 def test_every_byte_of_an_intent_and_its_signature_counts(rig: SignerRig) -> None:
@@ -65,7 +65,7 @@ def test_every_byte_of_an_intent_and_its_signature_counts(rig: SignerRig) -> Non
             assert rig.ask(transfer(Signed(*forged))).HasField("refusal"), (place, forged)
     for forged in ((statement, b""), (statement, signature + b"\0"), (b"", signature)):
         assert rig.ask(transfer(Signed(*forged))).HasField("refusal")
-    assert rig.journal.find("exchange", "w-1") is None
+    assert rig.find("w-1") is None
 
 
 def test_a_wallet_of_another_signer_is_left_alone(make_rig: MakeRig) -> None:

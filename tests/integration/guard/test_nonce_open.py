@@ -1,14 +1,14 @@
 """Opening nonce accounts: no intent asks for it, so its bounds and its count are all there is."""
 
-from typing import Any
+from collections.abc import Callable
 
 from custody.chains.solana_checks import check_nonce_open
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
-from signer.guard import NONCE_OPENS_MAX
-from tests.factories import HOT_ADDRESS, HOUR
+from tests.factories import HOT_ADDRESS, WINDOWS, policy_file
 from tests.signing import SignerRig, nonce_open
 
+MakeRig = Callable[[bytes], SignerRig]
 MAXIMUM_FEE = 1_000_000
 
 
@@ -50,23 +50,36 @@ def test_what_lies_outside_the_bounds_is_refused(rig: SignerRig) -> None:
         assert rig.refused(job) is code, job
 
 
-def test_attempts_are_counted_for_a_day_over_a_restart(rig: SignerRig) -> None:
-    jobs = [nonce_open(0, bytes((number,)) * 32) for number in range(NONCE_OPENS_MAX + 1)]
-    first = [rig.signed(job).transaction for job in jobs[:-1]]
+def opens_left(rig: SignerRig) -> int:
+    """Try until it is refused; return how many were signed."""
+    signed = 0
+    while (result := rig.ask(nonce_open(0, signed.to_bytes(32, "big")))).HasField("signed"):
+        signed += 1
+    assert result.refusal.code == Code.WINDOW_EXCEEDED
+    assert result.refusal.rule == "wallets.hot-sol.windows.upkeep"
+    return signed
+
+
+def test_attempts_are_counted_in_the_upkeep_window_over_a_restart(make_rig: MakeRig) -> None:
+    upkeep = {"upkeep": ["24 hours", "1 SOL", 5]}
+    rig = make_rig(policy_file(windows=WINDOWS | upkeep))
+    assert opens_left(rig) == 5
     rig.restart()
-    assert rig.refused(jobs[-1]) is Code.NONCE_OPENS_EXCEEDED
-    assert [rig.signed(job).transaction for job in jobs[:-1]] == first  # the same bytes again
-    assert rig.refused(jobs[-1]) is Code.NONCE_OPENS_EXCEEDED
-    assert rig.signed(nonce_open(1))
-    rig.now += 24 * HOUR
-    assert rig.signed(jobs[-1])
+    assert opens_left(rig) == 0
+    earliest = rig.ask(nonce_open()).refusal.earliest_time
+    rig.now = earliest - 1
+    assert opens_left(rig) == 0
+    rig.now = earliest
+    assert opens_left(rig) == 5
 
 
-def test_every_other_message_is_an_attempt(rig: SignerRig) -> None:
-    """On one blockhash too: each that fails pays a fee, so custody could burn the wallet."""
-    fees = [{"budget": budget(1000 + number)} for number in range(NONCE_OPENS_MAX - 1)]
-    changes: list[dict[str, Any]] = [*fees, {"rent": 1_447_681}]
-    for change in changes:
-        rig.signed(nonce_open(0, **change))
-    assert rig.refused(nonce_open(0, budget=budget(1, 1))) is Code.NONCE_OPENS_EXCEEDED
-    assert rig.refused(nonce_open(0, rent=1_447_682)) is Code.NONCE_OPENS_EXCEEDED
+def test_rent_and_fees_are_counted(make_rig: MakeRig) -> None:
+    """Each attempt that fails pays a fee, so custody could burn the wallet."""
+    cost = 1_447_680 + 5_000
+    upkeep = {"upkeep": ["24 hours", f"0.00{3 * cost - 1} SOL", 100]}
+    rig = make_rig(policy_file(windows=WINDOWS | upkeep))
+    assert opens_left(rig) == 2
+
+
+def test_a_disabled_wallet_opens_nothing(make_rig: MakeRig) -> None:
+    assert make_rig(policy_file(enabled=False)).refused(nonce_open()) is Code.WALLET_DISABLED

@@ -5,7 +5,9 @@ from solders.transaction import Transaction
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
+from signer.governance import Governance
 from signer.guard import SignatureFault
+from signer.requests import State
 from tests.factories import HOUR, SOL, key, make_approval, make_book, make_intent, sign
 from tests.signing import SignerRig, apply_book, transfer
 
@@ -46,7 +48,7 @@ def test_a_retry_gives_the_same_bytes_after_whatever_happened(rig: SignerRig) ->
     rig.now += 1000 * HOUR
     assert repeats(rig, first, transfer(make_intent()))
     rig.now -= 1000 * HOUR
-    _, previous = rig.journal.book_version()
+    _, previous = Governance(rig.journal).book_version()
     removal = make_book(version=2, previous=previous, add=(), remove=make_book().add)
     assert rig.ask(apply_book(removal, "alice", "carol")).HasField("applied")
     assert rig.refused(transfer(make_intent(request_id="w-2"))) is Code.DESTINATION_NOT_ALLOWED
@@ -161,6 +163,6 @@ def test_a_wrong_signature_of_the_token_never_leaves(
         monkeypatch.setattr(rig.token, "sign", wrong)
         with pytest.raises(SignatureFault, match="signature for hot-sol does not verify"):
             rig.ask(transfer(make_intent()))
-    reserved = rig.journal.find("exchange", "w-1")
+    reserved = rig.find("w-1")
     assert reserved
-    assert reserved.signature is None
+    assert reserved.state is State.RESERVED

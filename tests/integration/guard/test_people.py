@@ -79,7 +79,7 @@ def test_every_byte_of_an_approval_counts(rig: SignerRig) -> None:
         forged = Signed(bytes(flipped), genuine.signature)
         result = rig.ask(transfer(LARGE, approval(rig, "alice"), forged))
         assert result.refusal.code == Code.APPROVAL_INVALID, place
-    assert rig.journal.find("exchange", "w-1") is None
+    assert rig.find("w-1") is None
 
 
 def test_a_rejection_by_one_who_was_asked_is_final(rig: SignerRig) -> None:

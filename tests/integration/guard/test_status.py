@@ -8,6 +8,8 @@ import pytest
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.statements import digest, encode
+from signer.anchor import begin
+from signer.clock import Moment
 from signer.guard import Guard
 from signer.journal import Journal
 from signer.pkcs11 import KeyRefusedError
@@ -18,9 +20,13 @@ from tests.softhsm import SoftHsm
 STATUS = wire.Job(status=wire.Status())
 
 
+def now() -> Moment:
+    return Moment(wall=NOW, steady=0, boot="boot-1")
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
-    made = Journal.create(tmp_path / "journal", NOW)
+    made = Journal.create(tmp_path / "journal", now())
     yield made
     made.close()
 
@@ -36,13 +42,15 @@ def test_status_tells_what_is_held_and_in_force(rig: SignerRig) -> None:
 
 def test_without_a_policy_nothing_is_done(softhsm: SoftHsm, journal: Journal) -> None:
     hold_keys(softhsm, "audit", "hot-sol")
-    guard = Guard(softhsm.open(), journal, lambda: NOW)
+    token = softhsm.open()
+    begin(token, journal)
+    guard = Guard(token, journal, now)
     jobs = (transfer(make_intent()), nonce_open(), apply_book(make_book(), "alice", "carol"))
     for job in (*jobs, wire.Job()):
-        assert guard.answer(job).refusal.code == Code.POLICY_MISSING
-    status = guard.answer(STATUS).status
+        assert guard.answer([job])[0].refusal.code == Code.POLICY_MISSING
+    status = guard.answer([STATUS])[0].status
     assert (status.policy, status.book_version, status.book_digest) == (b"", "0", "")
-    assert journal.find("exchange", "w-1") is None
+    assert journal.sequence == 0
 
 
 def test_a_token_without_an_audit_key_is_refused_with_words(
@@ -50,7 +58,7 @@ def test_a_token_without_an_audit_key_is_refused_with_words(
 ) -> None:
     hold_keys(softhsm, "hot-sol")
     with pytest.raises(KeyRefusedError, match="no audit key: is it the one of signer init"):
-        Guard(softhsm.open(), journal, lambda: NOW)
+        Guard(softhsm.open(), journal, now)
 
 
 def test_a_job_without_a_known_verb_is_malformed(rig: SignerRig) -> None:

@@ -8,6 +8,7 @@ from custody.chains.solana_checks import check_transfer, nonce_address
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.statements import Destination, Intent
+from signer.governance import Governance
 from tests.factories import (
     CUSTOMER,
     HOT_ADDRESS,
@@ -154,4 +155,4 @@ def test_chain_parameters_out_of_bounds_use_nothing_up(rig: SignerRig) -> None:
 
 
 def book(rig: SignerRig) -> str:
-    return rig.journal.book_version()[1]
+    return Governance(rig.journal).book_version()[1]
