@@ -10,7 +10,7 @@ from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
-from custody.domain.audit import NOTHING_BEFORE, AuditEvent, Kind
+from custody.domain.audit import NOTHING_BEFORE, AuditEvent, Kind, refuse_unsealable
 from custody.store.database import Connection, notify
 
 SEAL_LOCK = 0x6B757262
@@ -30,8 +30,10 @@ async def record(
     """Add an event, to be sealed once this transaction has committed, and wake who waits for it.
 
     `subject` is a resource's name, such as withdrawals/{digest}; `details` are short: names, states
-    and digests.
+    and digests. ValueError for what the chain cannot hold: once written, it would stop the log for
+    ever.
     """
+    refuse_unsealable(event, actor, subject, details)
     query = "INSERT INTO event (kind, event, actor, subject, details) VALUES (%s, %s, %s, %s, %s)"
     await connection.execute(query, (kind, event, actor, subject, Jsonb(details)))
     await notify(connection)
