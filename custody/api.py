@@ -108,6 +108,9 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
             return Refusal(Code.ARGUMENT_INVALID, words, field="requests")
         signed = [_signed(item.intent) for item in request.requests]
         made = await create.create_withdrawals(self._parts, who.name, signed)
+        for item in made:
+            if isinstance(item, Refusal):
+                await self.calls.refused(who, "BatchCreateWithdrawals", item.code, item.rule)
         rows = [item for item in made if isinstance(item, Row)]
         async with self._parts.database.transaction() as connection:
             shown = iter(await _shown(connection, rows))
