@@ -74,6 +74,15 @@ async def head(connection: Connection) -> tuple[int, str]:
     return (row[0], row[1]) if row and row[0] else (0, NOTHING_BEFORE)
 
 
+async def hash_at(connection: Connection, position: int) -> str | None:
+    """Return the hash of the sealed event at `position`, None when there is none."""
+    if position == 0:
+        return NOTHING_BEFORE
+    query = "SELECT hash FROM event WHERE position = %s"
+    row = await (await connection.execute(query, (position,))).fetchone()
+    return row[0] if row else None
+
+
 async def page(
     connection: Connection, after: int, size: int, *, upto: int | None = None
 ) -> list[AuditEvent]:
