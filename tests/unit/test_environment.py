@@ -1,8 +1,11 @@
 """Variables over the file: they win, they are typed, and the wrong ones refuse to start."""
 
+from pathlib import Path
+
 import pytest
 
 from custody.environment import VariableError, read_with_environment
+from custody.settings import api_settings, read_settings
 from policies.reader import FileError, Table
 
 FILE = 'listen = "a:1"\n\n[fee]\nunit_price = 5\n'
@@ -55,3 +58,16 @@ def test_a_wrong_line_of_the_file_is_still_named_beside_variables() -> None:
 def test_a_table_that_the_file_leaves_out_can_come_from_variables() -> None:
     text = FILE.replace("[fee]\nunit_price = 5\n", "")
     assert settings(text, KURA_API_FEE_UNIT_PRICE="7") == ("a:1", 7)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    ["user=x password=correct hunter2", "postgresql://u:hunter2@[bad", "postgresql://u:%zz@h"],
+)
+def test_a_database_address_that_is_none_is_not_quoted(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "api.toml"
+    file.write_text(f'listen = "a:1"\ndatabase = "{dsn}"\nnode = "b"\n')
+    with pytest.raises(FileError) as caught:
+        read_settings(file, "api", api_settings)
+    assert str(caught.value) == "line 2: database: is no PostgreSQL connection string"
+    assert caught.value.__suppress_context__ or "hunter2" not in str(caught.value.__context__)
