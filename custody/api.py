@@ -3,6 +3,7 @@
 A method returns its response or a Refusal; `answering` turns refusals and faults into rich errors.
 """
 
+import asyncio
 import functools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -42,6 +43,7 @@ from policies.statements import Signed, digest
 
 NEWEST = 2**63 - 1
 BATCH_MAX = 1_000
+ROWS_AT_ONCE = 20
 DATABASE_AWAY = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not answer")
 DATABASE_FULL = Refusal(Code.DATABASE_UNREACHABLE, "custody's database takes nothing: disk full")
 FAULT = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
@@ -362,7 +364,9 @@ async def _shown(connection: Connection, rows: Sequence[Row]) -> list[wire.Withd
     places = [(row.network, row.address, row.memo) for row in rows]
     listed = await signers.listed(connection, places)
     now, shown = unix_ms(), []
-    for row, place in zip(rows, places, strict=True):
+    for number, (row, place) in enumerate(zip(rows, places, strict=True)):
+        if number % ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)  # a large page keeps nobody waiting
         decided, missing = decisions[row.digest], list[str]()
         if row.state == "PENDING_APPROVAL" and isinstance(policy, Policy):
             valid = [s for s, under, until in decided if under == policy.digest and until > now]

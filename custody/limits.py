@@ -17,10 +17,11 @@ import grpc
 
 from custody.errors import abort
 from custody.identity import Denied, Identity, caller
+from custody.paging import SIZE_DEFAULT, SIZE_MAX
 from policies.codes import Code, Refusal
 
 IDENTITIES_MAX = 1_024
-BATCHED_PER_CALL = 10  # so many withdrawals of a batch count as one call more
+BATCHED_PER_CALL = 10  # so many withdrawals of a batch, or items of a page, are one call more
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,23 @@ class Accounts:
         account.tokens -= tokens
         return None
 
+    def lend(self, uri: str, calls: int, now: float) -> Refusal | None:
+        """Take the tokens of so many calls, below none if need be, but not when they are below.
+
+        How much a page holds is not known before it was read; see `give_back`.
+        """
+        account = self._of[uri]
+        self._fill(account, now)
+        if account.tokens < 0:
+            return _too_much(f"{uri} may make {self._limits.calls_per_second} calls a second")
+        account.tokens -= calls
+        return None
+
+    def give_back(self, uri: str, calls: int) -> None:
+        """Give back what was lent and not used."""
+        account = self._of[uri]
+        account.tokens = min(self._limits.calls_burst, account.tokens + calls)
+
     def _account(self, uri: str, now: float) -> Account | None:
         if uri not in self._of:
             if len(self._of) >= IDENTITIES_MAX:
@@ -146,9 +164,14 @@ class LimitInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         behaviour = getattr(handler, kind)
 
         async def unary(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext) -> Any:
-            return await behaviour(
-                await self._admitted(handler, method, requests, context), context
-            )
+            request = await self._admitted(handler, method, requests, context)
+            try:
+                response = await behaviour(request, context)
+            except Exception:  # refused
+                self._give_back(request, None, context)
+                raise
+            self._give_back(request, response, context)
+            return response
 
         async def stream(
             requests: AsyncIterator[Any], context: grpc.aio.ServicerContext
@@ -194,7 +217,19 @@ class LimitInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         batched = len(getattr(request, "requests", ()))
         if refusal := self._accounts.pay(uri, batched // BATCHED_PER_CALL, time.monotonic()):
             await self._refuse(context, identity, method, refusal)
+        lent = _page_size(request) // BATCHED_PER_CALL
+        if lent and (refusal := self._accounts.lend(uri, lent, time.monotonic())):
+            await self._refuse(context, identity, method, refusal)
         return request
+
+    def _give_back(self, request: Any, response: Any, context: grpc.aio.ServicerContext) -> None:
+        """Give back what a page was lent and did not hold; of a call broken off, nothing."""
+        identity = caller(context)
+        if identity and (asked := _page_size(request)):
+            shown = response.ListFields() if response else ()
+            held = sum(len(value) for field, value in shown if field.message_type)
+            unused = asked // BATCHED_PER_CALL - held // BATCHED_PER_CALL
+            self._accounts.give_back(identity.uri, max(unused, 0))
 
     async def _refuse(
         self, context: grpc.aio.ServicerContext, who: Identity, method: str, refusal: Refusal
@@ -211,6 +246,12 @@ class LimitInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             return _too_much(f"the request did not arrive whole within {seconds} seconds")
         except StopAsyncIteration:
             return Refusal(Code.ARGUMENT_INVALID, "the call carries no request")
+
+
+def _page_size(request: Any) -> int:
+    """Return how many items the page that is asked for may have; 0 when it asks for no page."""
+    size = getattr(request, "page_size", None)
+    return 0 if size is None else min(max(size, 0) or SIZE_DEFAULT, SIZE_MAX)
 
 
 def _too_much(words: str) -> Refusal:

@@ -8,6 +8,7 @@ from policies.codes import Code, Refusal
 
 SIZE_DEFAULT, SIZE_MAX = 100, 1_000
 _DIGITS = 20  # 2^63 has 19
+_MARK = 8  # hex digits of an event's hash
 _POSITION = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)  # a number, or a wallet's name
 _NOT_OURS = Refusal(Code.ARGUMENT_INVALID, "page_token is not one of ours", field="page_token")
 
@@ -49,9 +50,17 @@ def filtered_position(position: int, filters: str) -> str:
     return f"{position}{_tag(filters)}"
 
 
-def token_of(position: int) -> str:
-    """Return the token of what comes after `position`."""
-    return _token(str(position))
+def marked_token(position: int, mark: str) -> str:
+    """Return the token of what comes after the event at `position`, whose hash is `mark`."""
+    return _token(f"{position}-{mark[:_MARK]}")
+
+
+def open_marked(token: str) -> tuple[int, str] | None:
+    """Return (position, beginning of the hash), None for no token of ours; (0, "") for ""."""
+    number, dash, mark = (_position(token) or "").partition("-") if token else ("0", "-", "")
+    if not dash or not number.isdigit() or len(number) >= _DIGITS or (token and len(mark) != _MARK):
+        return None
+    return int(number), mark
 
 
 def token_after(items: int, size: int, position: object) -> str:

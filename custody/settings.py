@@ -10,6 +10,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 from custody.client_config import ConfigError
 from custody.environment import VariableError, read_with_environment
 from custody.flows.parts import Fee
@@ -84,7 +87,7 @@ def api_settings(root: Table, folder: Path) -> ApiSettings:
     """Read the api's settings."""
     return ApiSettings(
         listen=root.value("listen", _address),
-        database=root.value("database", _text),
+        database=root.value("database", _dsn),
         node=root.value("node", _text),
         tls=read_tls(root, folder),
         limits=_limits(root, Limits()),
@@ -99,7 +102,7 @@ def worker_settings(root: Table, folder: Path) -> WorkerSettings:
     fee = root.table("fee")
     settings = WorkerSettings(
         listen=root.value("listen", _address),
-        database=root.value("database", _text),
+        database=root.value("database", _dsn),
         node=root.value("node", _text),
         tls=read_tls(root, folder),
         limits=_limits(root, LINK),
@@ -179,6 +182,16 @@ def _limits(root: Table, default: Limits) -> Limits:
     }
     table.done()
     return replace(default, **chosen)
+
+
+def _dsn(value: object) -> str:
+    """Return a DSN that can be read: what PostgreSQL says of any other quotes its password."""
+    text = _text(value)
+    try:
+        conninfo_to_dict(text)
+    except ProgrammingError:
+        raise ValueError("is no PostgreSQL connection string") from None
+    return text
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,8 @@
 """WatchWithdrawals: every change of state after a cursor, in the audit log's order, once each.
 
 The cursor is a position of the sealed log: no event ever comes before one that was shown, so that a
-client which keeps it misses nothing and sees nothing twice, whatever breaks or starts anew.
+client which keeps it misses nothing and sees nothing twice, whatever breaks or starts anew. It
+names the event's hash too: in a log that was restored and went on, others have those positions.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 
 from custody.domain.audit import AuditEvent
 from custody.flows.parts import Parts
-from custody.paging import open_numbered_page, token_of
+from custody.paging import marked_token, open_marked
 from custody.store import audit, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
@@ -35,11 +36,12 @@ async def watch(
     parts: Parts, requester: str, request: wire.WatchWithdrawalsRequest, show: Show
 ) -> AsyncIterator[wire.WatchWithdrawalsResponse]:
     """Yield responses for ever; of one requester's withdrawals, "" for all."""
-    position, quiet = await _start(parts, request), 0.0  # the first answer comes at once
+    (position, mark), quiet = await _start(parts, request), 0.0  # the first answer comes at once
     while True:
         change = parts.database.next_change()
         async with parts.database.transaction() as connection:
-            head = await audit.seal_all(connection)
+            await audit.seal_all(connection)
+            head, newest = await audit.head(connection)
             events = await audit.steps(
                 connection, position, EVENTS_AT_ONCE, upto=head, requester=requester
             )
@@ -47,26 +49,32 @@ async def watch(
         for response in responses:
             yield response
         if len(events) == EVENTS_AT_ONCE:
-            position = events[-1].position
+            position, mark = events[-1].position, events[-1].hash
             continue
-        position = max(position, head)
+        if head > position:
+            position, mark = head, newest
         if not events and not (quiet and await _set_within(change, quiet)):
-            yield wire.WatchWithdrawalsResponse(cursor=token_of(position))
+            yield wire.WatchWithdrawalsResponse(cursor=marked_token(position, mark))
         quiet = QUIET_SECONDS
 
 
-async def _start(parts: Parts, request: wire.WatchWithdrawalsRequest) -> int:
-    page = open_numbered_page(0, request.cursor, 0)
-    if isinstance(page, Refusal) or (request.cursor and request.skip_past):
+async def _start(parts: Parts, request: wire.WatchWithdrawalsRequest) -> tuple[int, str]:
+    """Return position and hash of the event after which to start."""
+    marked = open_marked(request.cursor)
+    if marked is None or (request.cursor and request.skip_past):
         words = "the cursor is not one of ours, or comes with skip_past"
         raise WatchRefusedError(Refusal(Code.ARGUMENT_INVALID, words, field="cursor"))
+    position, mark = marked
     async with parts.database.transaction() as connection:
-        head = await audit.seal_all(connection)
-    if page[1] > head:
-        words = "the cursor is ahead of the log: custody was restored from a backup. Compare every"
+        await audit.seal_all(connection)
+        if request.skip_past:
+            return await audit.head(connection)
+        found = await audit.hash_at(connection, position)
+    if found is None or not found.startswith(mark):
+        words = "the cursor is of another log: custody was restored from a backup. Compare every"
         words += " open order with GetWithdrawal, then watch with skip_past"
         raise WatchRefusedError(Refusal(Code.ARGUMENT_INVALID, words, field="cursor"))
-    return head if request.skip_past else page[1]
+    return position, found
 
 
 async def _responses(
@@ -77,7 +85,7 @@ async def _responses(
     shown = dict(zip(rows, await show(connection, list(rows.values())), strict=True))
     return [
         wire.WatchWithdrawalsResponse(
-            cursor=token_of(event.position),
+            cursor=marked_token(event.position, event.hash),
             event=event.event,
             state=f"WITHDRAWAL_STATE_{event.details['state']}",
             event_time=timestamp(datetime.fromtimestamp(event.time / 1000, UTC)),

@@ -202,7 +202,7 @@ class Guard:
     def _open_to_end(
         self, policy: Policy, item: wire.SignedStatement
     ) -> tuple[Intent, str] | Refusal:
-        """Return an intent and its digest, also of a requester or wallet that the policy dropped."""
+        """Return intent and digest, also where the policy has dropped its requester or wallet."""
         signed = _signed(item)
         try:
             intent = decode(Intent, signed.statement)

@@ -140,7 +140,7 @@ class Token:
             session.createObject([*data, (P.CKA_LABEL, RECORD), (P.CKA_VALUE, record)])
             found = _find_records(session)  # after creating: of two signers one sees the other
             _only(found, expected | {record})
-            os.sync()  # SoftHSM fsyncs nothing: the new one outlives a power cut before the old goes
+            os.sync()  # SoftHSM fsyncs nothing: the new one is safe before the old one goes
             for value in expected - {record}:
                 for handle in found.get(value, ()):
                     session.destroyObject(handle)

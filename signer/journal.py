@@ -127,7 +127,7 @@ class Journal:
         return Moment(*self.db.execute("SELECT wall, steady, boot, tick FROM meta").fetchone())
 
     def head_at(self, sequence: int) -> bytes | None:
-        """Return the chain's head after that many entries; None when there are fewer, or too many."""
+        """Return the head after that many entries; None when there are fewer, or long more."""
         row = self.db.execute("SELECT head FROM head WHERE sequence = ?", (sequence,)).fetchone()
         return row[0] if row else None
 

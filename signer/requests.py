@@ -87,7 +87,7 @@ class Requests:
         return Past(number, intent.hex(), State(state), signature or b"", message or b"")
 
     def reserve(self, reservation: Reservation, at: Moment) -> Past:
-        """Remember a message before it is signed, and count it; NonceUsed when its nonce is taken."""
+        """Remember a message before it is signed, and count it; NonceUsed: its nonce is taken."""
         intent, digest = reservation.intent, bytes.fromhex(reservation.digest)
         place = (intent.wallet, reservation.nonce_index, reservation.nonce_value.hex())
         nonce = int.from_bytes(hashlib.sha256(repr(place).encode()).digest()[:8], "big") >> 1

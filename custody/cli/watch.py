@@ -52,6 +52,11 @@ class News:
     subject: str
     text: str
 
+    @property
+    def mark(self) -> str:
+        """What is remembered as told; of lies each, or one would hide another."""
+        return f"{self.event}: {self.text}" if self.event == "unverified" else self.event
+
 
 def watch(*, hook: Hook = None, remind: Remind = 1, once: Once = False) -> None:
     """Tell of each withdrawal that needs your decision, once, and again before it expires.
@@ -89,14 +94,14 @@ def _look(custody: CustodyClient, config: ClientConfig, hook: Path | None, remin
     now: dict[str, list[str]] = {}
     for news in _news(custody, config, remind):
         told = now.setdefault(news.about, past.get(news.about, []))
-        if news.event in told:
+        if news.mark in told:
             continue
         problem = _tell(hook, news)
         if problem:
             failed += 1
             print_note(f"not told: {news.event}: {news.subject}: {problem}", "bold red")
         else:
-            told.append(news.event)
+            told.append(news.mark)
             keep(file, {**past, **now})
     keep(file, now)
     return failed

@@ -13,6 +13,7 @@ from policies import canonical
 from policies.statements import digest
 
 EVENT_BYTES_MAX = 64 * 1024
+_WORDS_BYTES_MAX = EVENT_BYTES_MAX - 1024  # the rest: position, time, kind, hash, names of fields
 NOTHING_BEFORE = "0" * 64
 _FIELDS = frozenset(
     {"position", "time", "kind", "event", "actor", "subject", "details", "previous"}
@@ -77,6 +78,13 @@ class AuditEvent:
     def hash(self) -> str:
         """SHA-256 of `encode()`, which the next event names."""
         return digest(self.encode())
+
+
+def refuse_unsealable(event: str, actor: str, subject: str, details: Mapping[str, str]) -> None:
+    """Raise ValueError for an event that could not be sealed or exported: it would stop the log."""
+    words: canonical.Value = [event, actor, subject, dict(details)]
+    if len(canonical.encode(words)) > _WORDS_BYTES_MAX:
+        raise ValueError(f"the event {event} has more than {_WORDS_BYTES_MAX} bytes")
 
 
 class BrokenChainError(Exception):

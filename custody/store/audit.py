@@ -10,7 +10,7 @@ from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
-from custody.domain.audit import NOTHING_BEFORE, AuditEvent, Kind
+from custody.domain.audit import NOTHING_BEFORE, AuditEvent, Kind, refuse_unsealable
 from custody.store.database import Connection, notify
 
 SEAL_LOCK = 0x6B757262
@@ -30,8 +30,10 @@ async def record(
     """Add an event, to be sealed once this transaction has committed, and wake who waits for it.
 
     `subject` is a resource's name, such as withdrawals/{digest}; `details` are short: names, states
-    and digests.
+    and digests. ValueError for what the chain cannot hold: once written, it would stop the log for
+    ever.
     """
+    refuse_unsealable(event, actor, subject, details)
     query = "INSERT INTO event (kind, event, actor, subject, details) VALUES (%s, %s, %s, %s, %s)"
     await connection.execute(query, (kind, event, actor, subject, Jsonb(details)))
     await notify(connection)
@@ -70,6 +72,15 @@ async def head(connection: Connection) -> tuple[int, str]:
     query = "SELECT position, hash FROM event ORDER BY position DESC NULLS LAST LIMIT 1"
     row = await (await connection.execute(query)).fetchone()
     return (row[0], row[1]) if row and row[0] else (0, NOTHING_BEFORE)
+
+
+async def hash_at(connection: Connection, position: int) -> str | None:
+    """Return the hash of the sealed event at `position`, None when there is none."""
+    if position == 0:
+        return NOTHING_BEFORE
+    query = "SELECT hash FROM event WHERE position = %s"
+    row = await (await connection.execute(query, (position,))).fetchone()
+    return row[0] if row else None
 
 
 async def page(

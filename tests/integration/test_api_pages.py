@@ -1,5 +1,6 @@
 """Lists by the page (AIP-158): every item once, and tokens that nobody made up."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import grpc
 import psycopg
 import pytest
 
+from custody import api, views
 from custody.identity import Role
 from kura.custody.v1 import custody_pb2 as wire
 from tests.factories import SOL
@@ -28,7 +30,7 @@ LISTS: dict[str, Callable[..., Any]] = {
 @pytest.fixture
 async def stub(house: House, tmp_path: Path) -> AsyncIterator[Any]:
     await house.ready()
-    async with served(house.parts, tmp_path / "pki") as api, api.stub(Role.AUDITOR) as stub:
+    async with served(house.parts, tmp_path / "pki") as made, made.stub(Role.AUDITOR) as stub:
         yield stub
 
 
@@ -95,6 +97,31 @@ async def test_what_is_new_does_not_shift_the_pages(house: House, stub: Any) -> 
     request = wire.ListWithdrawalsRequest(page_size=2, page_token=first.next_page_token)
     (last,) = (await stub.ListWithdrawals(request)).withdrawals
     assert last.name == f"withdrawals/{rows[0].digest}"
+
+
+async def test_others_get_their_turn_while_a_long_page_is_made(
+    house: House, stub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        await house.create()
+    monkeypatch.setattr(api, "ROWS_AT_ONCE", 2)
+    original, turns, turn = views.withdrawal, list[int](), 0
+
+    def noted(*arguments: Any) -> wire.Withdrawal:
+        turns.append(turn)
+        return original(*arguments)
+
+    async def other() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(views, "withdrawal", noted)
+    task = asyncio.create_task(other())
+    await stub.ListWithdrawals(wire.ListWithdrawalsRequest())
+    task.cancel()
+    assert [turns.count(number) for number in sorted({*turns})] == [2, 2, 2]
 
 
 async def test_sizes_and_tokens_that_are_none(stub: Any) -> None:

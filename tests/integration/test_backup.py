@@ -198,6 +198,12 @@ def spoil_a_table(base: Path) -> None:
     flip_a_bit(next((base / "base" / "5").glob("[0-9]*")))
 
 
+def move_the_wal(base: Path) -> None:
+    elsewhere = base.parent.parent / "elsewhere"
+    shutil.move(base / "pg_wal", elsewhere)
+    (base / "pg_wal").symlink_to(elsewhere)
+
+
 def spoil_the_wal(base: Path) -> None:
     segment = next((base / "pg_wal").glob("0*"))
     segment.write_bytes(bytes(segment.stat().st_size))
@@ -209,6 +215,8 @@ def spoil_the_wal(base: Path) -> None:
         (spoil_a_table, "is not as it was sent"),
         (lambda base: (base / "global" / "pg_control").unlink(), "global/pg_control is missing"),
         (lambda base: (base / "base" / "more").touch(), "base/more is not part of it"),
+        (lambda base: (base / "pg_tblspc" / "9").symlink_to(base), "9 is a symbolic link"),
+        (move_the_wal, "pg_wal is a symbolic link"),
         (lambda base: flip_a_bit(base / "backup_manifest"), "backup_manifest was changed"),
         (lambda base: (base / "backup_manifest").unlink(), "backup_manifest is missing"),
         (spoil_the_wal, "reading its WAL failed"),

@@ -34,6 +34,11 @@ class Servicer(custody_pb2_grpc.CustodyServicer):
         self.ran += 1
         return wire.ListBalancesResponse()
 
+    async def ListWithdrawals(self, request: Any, context: Any) -> wire.ListWithdrawalsResponse:  # noqa: N802
+        self.ran += 1
+        shown = [wire.Withdrawal()] * request.page_size
+        return wire.ListWithdrawalsResponse(withdrawals=shown)
+
     async def BatchCreateWithdrawals(  # noqa: N802
         self, request: Any, context: Any
     ) -> wire.BatchCreateWithdrawalsResponse:
@@ -102,6 +107,17 @@ async def test_a_batch_counts_by_its_withdrawals(dial: Any, servicer: Servicer) 
         _, refusal = await refused(stub.BatchCreateWithdrawals(batch))
     assert refusal.code is Code.RATE_EXCEEDED
     assert servicer.ran == 1
+
+
+async def test_a_page_counts_by_what_it_holds(dial: Any, servicer: Servicer) -> None:
+    size = 20 * BATCHED_PER_CALL
+    async with dial("pages") as channel:
+        stub = custody_pb2_grpc.CustodyStub(channel)
+        await stub.ListBalances(wire.ListBalancesRequest(page_size=size))  # an empty one
+        await stub.ListWithdrawals(wire.ListWithdrawalsRequest(page_size=size))
+        _, refusal = await refused(stub.ListWithdrawals(wire.ListWithdrawalsRequest()))
+    assert refusal.code is Code.RATE_EXCEEDED
+    assert servicer.ran == 2
 
 
 async def test_health_and_reflection_still_stream(dial: Any) -> None:

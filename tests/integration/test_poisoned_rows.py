@@ -1,5 +1,6 @@
 """Rows that nobody of ours wrote: each is left alone, and all the others go on."""
 
+from collections.abc import Sequence
 from typing import LiteralString
 
 import psycopg
@@ -8,10 +9,12 @@ from structlog.testing import capture_logs
 
 from custody.api import CustodyServicer
 from custody.call_log import CallLog
-from custody.flows import checks, nonce_pool, sign
+from custody.domain.audit import verify
+from custody.flows import checks, housekeeping, nonce_pool, sign
 from custody.flows.status import gather, next_actions
-from custody.store import signers
+from custody.store import audit, signers
 from custody.store.withdrawals import Row
+from kura.signer.v1 import signer_pb2 as wire
 from policies.statements import Signed
 from tests.factories import HOUR, SOL
 from tests.integration import house as houses
@@ -185,3 +188,28 @@ async def test_a_signer_from_the_future_is_nobody(house: House) -> None:
         latest = await signers.latest(connection)
     assert latest
     assert latest.audit_key == house.audit_key
+
+
+@pytest.mark.parametrize("key", ["ed25519:\u202e", "ed25519:\n", "x" * 70_000], ids=len)
+async def test_what_a_relay_says_of_its_signer_does_not_stop_the_audit_log(
+    house: House, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.ready()
+    ask = house.gateway.ask
+
+    async def lying(jobs: Sequence[wire.Job], traces: Sequence[str] = ()) -> list[wire.Result]:
+        (result,) = await ask(jobs, traces)
+        result.status.audit_key, result.status.book_digest = key, "f" * 64
+        return [result]
+
+    monkeypatch.setattr(house.gateway, "ask", lying)
+    with pytest.raises(ValueError, match=r"hidden character|more than"):
+        await housekeeping.read_status(house.parts)
+    monkeypatch.undo()
+    await house.create()
+    await house.step()
+    async with house.parts.database.transaction() as connection:
+        await audit.seal_all(connection)
+        events = await audit.page(connection, 0, 1_000)
+    verify(event.encode() for event in events)
+    assert events[-1].event == "FINALISED"

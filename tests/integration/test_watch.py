@@ -215,13 +215,37 @@ async def test_many_events_of_other_kinds_hold_nothing_up(
         assert [item.event for item in await past(custody)] == ["CREATED", ""]
 
 
-@pytest.mark.parametrize("cursor", ["!!!", "MTIz=", "OTk5OTk5"])
+@pytest.mark.parametrize("cursor", ["!!!", "MTIz=", "OTk5OTk5", "OTk5OTk5LTAwMDAwMDAw"])
 async def test_a_cursor_that_is_none_or_lies_ahead_is_refused(api: Served, cursor: str) -> None:
     async with following(api) as custody:
         with pytest.raises(CustodyRefused) as caught:
             await anext(custody.watch_withdrawals(cursor))
     assert caught.value.refusal.code is Code.ARGUMENT_INVALID
     assert caught.value.refusal.field == "cursor"
+
+
+async def test_a_cursor_of_before_a_restore_is_refused_however_far_the_log_went_on(
+    house: House, api: Served
+) -> None:
+    await house.create()
+    async with following(api) as custody:
+        kept = (await past(custody))[-1].cursor
+        await house.create()
+        lost = (await past(custody))[-1].cursor
+        await restore_to_one_event_less(house)
+        row = await house.create()
+        await house.create()
+        await past(custody)
+        with pytest.raises(CustodyRefused, match="restored from a backup"):
+            await past(custody, lost)
+        assert shown(await past(custody, kept))[0] == (f"withdrawals/{row.digest}", "CREATED")
+
+
+async def restore_to_one_event_less(house: House) -> None:
+    """Take the newest event out of the database, as a restore to the moment before it does."""
+    await house.sql("ALTER TABLE event DISABLE TRIGGER only_added_to")
+    await house.sql("DELETE FROM event WHERE position = (SELECT max(position) FROM event)")
+    await house.sql("ALTER TABLE event ENABLE TRIGGER only_added_to")
 
 
 async def test_a_fault_is_told_as_one(

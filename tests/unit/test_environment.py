@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from custody.client_config import ConfigError
 from custody.environment import VariableError, read_with_environment
-from custody.settings import api_settings
+from custody.settings import api_settings, read_settings
 from policies.reader import FileError, Table
 
 FILE = 'listen = "a:1"\n\n[fee]\nunit_price = 5\n'
@@ -66,3 +67,16 @@ def test_no_port_is_guessed(listen: str) -> None:
         read_with_environment(
             'listen = "a:1"', "api", {"KURA_API_LISTEN": listen}, lambda r: api_settings(r, Path())
         )
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    ["user=x password=correct hunter2", "postgresql://u:hunter2@[bad", "postgresql://u:%zz@h"],
+)
+def test_a_database_address_that_is_none_is_not_quoted(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "api.toml"
+    file.write_text(f'listen = "a:1"\ndatabase = "{dsn}"\nnode = "b"\n')
+    with pytest.raises(ConfigError) as caught:
+        read_settings(file, "api", api_settings)
+    assert str(caught.value).endswith("line 2: database: is no PostgreSQL connection string")
+    assert caught.value.__suppress_context__ or "hunter2" not in str(caught.value.__context__)

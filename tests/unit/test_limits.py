@@ -47,6 +47,16 @@ def test_a_batch_costs_more_and_at_most_a_full_bucket() -> None:
     assert accounts.pay(ME, 1_000, 2.0) is None
 
 
+def test_what_is_lent_is_paid_before_the_next_call() -> None:
+    accounts = Accounts(LIMITS)
+    assert entered(accounts, 1, 0.0) == 1
+    assert accounts.lend(ME, 29, 0.0) is None
+    assert accounts.lend(ME, 1, 0.9) is not None
+    assert [entered(accounts, 1, now) for now in (0.0, 1.0, 1.1)] == [0, 0, 1]
+    accounts.give_back(ME, 1_000)
+    assert entered(accounts, 50, 1.1) == 20
+
+
 @pytest.mark.parametrize(("stream", "places"), [(False, 3), (True, 2)])
 def test_places_are_taken_and_given_back(stream: bool, places: int) -> None:
     accounts = Accounts(LIMITS)

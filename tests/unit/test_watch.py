@@ -98,6 +98,18 @@ def test_what_is_not_verified_is_never_told_as_a_request(
     assert events(heard) == ["unverified", "unverified"]
 
 
+def test_one_lie_does_not_hide_another(
+    look: Run, custody: MemoryCustody, heard: Path, pending: str
+) -> None:
+    custody.lie = lambda item: setattr(item, "name", "policy")
+    assert [look()[0] for _ in range(2)] == [0, 0]
+    custody.policy = policy_file(cap="5000 SOL")
+    assert [look()[0] for _ in range(2)] == [0, 0]
+    first, second = heard.read_text().splitlines()
+    assert "a withdrawal that nobody signed so" in first
+    assert "another policy than the one you pinned" in second
+
+
 def test_a_hook_that_fails_is_told_and_run_again_and_stops_no_other(
     run: Run, custody: MemoryCustody, alice: Path, heard: Path, pending: str
 ) -> None:
