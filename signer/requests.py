@@ -71,7 +71,7 @@ class Requests:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._db = journal.db
-        self._sights = self._count_sights()
+        self._sights, self._unpaid = self._count()
 
     def find(self, requester: str, request_id: str) -> Past | None:
         """Return what was reserved, signed or ended for this request."""
@@ -103,7 +103,7 @@ class Requests:
             db.execute("INSERT INTO message VALUES (?, ?, ?)", kept)
             to = intent.destination
             db.execute(
-                "UPDATE destination SET sent = min(sent + ?, 9223372036854775807 - ?)"
+                "UPDATE destination SET sent = min(sent, 9223372036854775807 - ?) + ?"
                 " WHERE (wallet, address, memo) = (?, ?, ?)",
                 (intent.amount, intent.amount, intent.wallet, to.address, to.memo),
             )
@@ -150,14 +150,17 @@ class Requests:
         query = "SELECT tick, sent FROM destination WHERE (wallet, address, memo) = (?, ?, ?)"
         known = self._db.execute(query, place).fetchone()
         if seen is None or known is None:
-            if self._sights >= SIGHTS_MAX and not self._expire_sights(at):
+            if self._is_full(seen, known):
+                self._forget_old(at)
+            if self._is_full(seen, known):
                 return None
             with self._journal.entry(at, "see", name) as db:
                 first = (name, at.tick, intent.expires)
                 db.execute("INSERT OR IGNORE INTO sight VALUES (?, ?, ?)", first)
                 new = (*place, at.tick, 0)
                 db.execute("INSERT OR IGNORE INTO destination VALUES (?, ?, ?, ?, ?)", new)
-            self._sights += 1
+            self._sights += seen is None
+            self._unpaid += known is None
         since, sent = known or (at.tick, 0)
         return Sight(
             age=at.tick - (seen[0] if seen else at.tick),
@@ -165,19 +168,24 @@ class Requests:
             destination_sent=sent,
         )
 
-    def _expire_sights(self, at: Moment) -> bool:
+    def _is_full(self, seen: object, known: object) -> bool:
+        """Tell whether what is new (None) finds no room; what is known needs none."""
+        intents, destinations = self._sights >= SIGHTS_MAX, self._unpaid >= SIGHTS_MAX
+        return (seen is None and intents) or (known is None and destinations)
+
+    def _forget_old(self, at: Moment) -> None:
         """Make room: forget intents that expired and destinations that were never paid."""
         with self._journal.entry(at, "forget") as db:
             db.execute("DELETE FROM sight WHERE expires <= ?", (at.wall,))
             old = at.tick - _FORGET_TICKS
             db.execute("DELETE FROM destination WHERE sent = 0 AND tick < ?", (old,))
-        self._sights = self._count_sights()
-        return self._sights < SIGHTS_MAX
+        self._sights, self._unpaid = self._count()
 
-    def _count_sights(self) -> int:
+    def _count(self) -> tuple[int, int]:
+        """Return how many intents and destinations are noted that nothing was signed for yet."""
         (sights,) = self._db.execute("SELECT count(*) FROM sight").fetchone()
-        unpaid = self._db.execute("SELECT count(*) FROM destination WHERE sent = 0").fetchone()
-        return int(max(sights, *unpaid))
+        query = "SELECT count(*) FROM destination WHERE sent = 0"
+        return sights, self._db.execute(query).fetchone()[0]
 
     def _forget_sight(self, digest: str) -> None:
         name = bytes.fromhex(digest)
@@ -187,9 +195,9 @@ class Requests:
     def _prune(self, at: Moment) -> None:
         """Let go of a few messages that were signed long ago; their rows stay."""
         self._db.execute(
-            "DELETE FROM message WHERE number IN (SELECT number FROM message ORDER BY number"
-            " LIMIT ?) AND time < ? AND number IN (SELECT number FROM request WHERE state = ?)",
-            (_LOOKED_AT_ONCE, at.wall - KEEP_MS, State.SIGNED),
+            "DELETE FROM message WHERE time < ? AND number IN (SELECT number FROM message"
+            " JOIN request USING (number) WHERE state = ? ORDER BY number LIMIT ?)",
+            (at.wall - KEEP_MS, State.SIGNED, _LOOKED_AT_ONCE),
         )
 
 
