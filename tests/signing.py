@@ -12,7 +12,17 @@ from typing import Any
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
-from policies.statements import Approval, Book, Change, Intent, Signed, Statement, digest, encode
+from policies.statements import (
+    Approval,
+    Book,
+    Change,
+    Intent,
+    Recover,
+    Signed,
+    Statement,
+    digest,
+    encode,
+)
 from signer.anchor import begin
 from signer.clock import Moment
 from signer.governance import Governance
@@ -98,7 +108,6 @@ class SignerRig:
         return Code(refusal.code)
 
     def remembered(self) -> list[Any]:
-        """Return all that the journal holds."""
         """Return all that the journal holds, but when it first saw what, and its chain."""
         noted = ("sight", "destination", "meta", "head")
         skipped = tuple(f'INSERT INTO "{table}"' for table in noted)
@@ -119,8 +128,8 @@ def hold_keys(softhsm: SoftHsm, *labels: str) -> None:
 
 def enveloped(item: Statement | Signed) -> wire.SignedStatement:
     """Return `item` as a frame carries it, signed by the key that a statement names."""
-    if isinstance(item, Book):
-        raise TypeError("a book version is not signed itself")
+    if isinstance(item, Book | Recover):
+        raise TypeError("its quorum signs changes that name its digest")
     signed = item if isinstance(item, Signed) else sign(_SIGNERS[item.key], item)
     return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
 

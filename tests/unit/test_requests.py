@@ -171,14 +171,13 @@ def test_first_sights_are_kept_and_count_in_ticks(journal: Journal, path: Path) 
 
 def test_destinations_are_told_apart_whole_and_by_wallet(requests: Requests) -> None:
     requests.see(FIRST, name_of(FIRST), None, at(0))
-    for number, changes in enumerate(
-        (
-            {"wallet": "other-sol"},
-            {"destination": STRANGER},
-            {"destination": Destination(CUSTOMER.address, "7")},
-            {"destination": Destination(CUSTOMER.address.lower(), "")},
-        )
-    ):
+    elsewhere: list[dict[str, Any]] = [
+        {"wallet": "other-sol"},
+        {"destination": STRANGER},
+        {"destination": Destination(CUSTOMER.address, "7")},
+        {"destination": Destination(CUSTOMER.address.lower(), "")},
+    ]
+    for number, changes in enumerate(elsewhere):
         intent = make_intent(request_id=f"r-{number}", **changes)
         assert requests.see(intent, name_of(intent), None, at(9)) == Sight(0, 0, 0), changes
 
