@@ -22,6 +22,7 @@ from policies.statements import (
     Change,
     Destination,
     Intent,
+    Recover,
     Signed,
     Statement,
     digest,
@@ -237,6 +238,18 @@ def make_book(*destinations: Destination, **changes: Any) -> Book:
         for to in destinations or (CUSTOMER,)
     )
     return replace(Book(version=1, previous="", add=added, remove=()), **changes)
+
+
+def make_recover(**changes: Any) -> Recover:
+    """Return a recovery of the signer whose audit key is key("audit"), made at NOW."""
+    recover = Recover(
+        audit_key=public("audit"),
+        old_journal="0f" * 16,
+        new_journal="f0" * 16,
+        watchtower="",
+        created=NOW,
+    )
+    return replace(recover, **changes)
 
 
 async def told_nobody(*_: object) -> None:

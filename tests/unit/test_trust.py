@@ -51,8 +51,7 @@ def test_what_is_shown_is_what_was_signed() -> None:
     assert seen.intent == INTENT
     assert seen.name == NAME
     (asked,) = seen.asked
-    assert list(map(str, asked.seats)) == ["1 of operations", "1 of risk"]
-    assert asked.missing == asked.seats
+    assert asked.asks == asked.missing == ("1 of operations", "1 of risk")
     assert seen.asked_people() == {"alice", "bob", "carol"}
 
 
