@@ -12,7 +12,17 @@ from typing import Any
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
-from policies.statements import Approval, Book, Change, Intent, Signed, Statement, digest, encode
+from policies.statements import (
+    Approval,
+    Book,
+    Change,
+    Intent,
+    Recover,
+    Signed,
+    Statement,
+    digest,
+    encode,
+)
 from signer.anchor import begin
 from signer.clock import Moment
 from signer.governance import Governance
@@ -119,8 +129,8 @@ def hold_keys(softhsm: SoftHsm, *labels: str) -> None:
 
 def enveloped(item: Statement | Signed) -> wire.SignedStatement:
     """Return `item` as a frame carries it, signed by the key that a statement names."""
-    if isinstance(item, Book):
-        raise TypeError("a book version is not signed itself")
+    if isinstance(item, Book | Recover):
+        raise TypeError("neither a book version nor a recovery is signed itself")
     signed = item if isinstance(item, Signed) else sign(_SIGNERS[item.key], item)
     return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
 
