@@ -24,6 +24,7 @@ NOUNS = {
     "balance": "See what the wallets hold.",
     "policy": "Read, check, explain and sign the policy.",
     "book": "Make, check, sign and apply versions of the address book.",
+    "recover": "Sign that a signer goes on with a new journal.",
     "status": "See how custody is doing and what to do next. For example: custody status",
     "audit": "Carry off the audit log and check it.",
     "serve": "Run a server process.",

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 ALWAYS = "always"
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_FIRST_MS = 31_536_000_000  # 1971
 _LAST_MS = 253_000_000_000_000  # in the year 9987: calendars end in 9999
 _HOURS = re.compile(
     r"([a-z]{3})-([a-z]{3}) ([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2}) ([A-Za-z0-9_+/-]{1,40})",
@@ -30,19 +31,25 @@ class Hours:
         return self.text
 
     def opens_at(self, now: int) -> int:
-        """Return the first moment from `now` on when it is open, both in Unix ms."""
+        """Return the first moment from `now` on when it is open, both in Unix ms.
+
+        Outside the calendar (years 1971 to 9987) it is closed; of hours that a change of the clock
+        leaves empty on some day, that day has none.
+        """
+        if not _FIRST_MS <= now <= _LAST_MS:
+            return max(now, _LAST_MS) + 1
         zone = _zone(self.zone)
-        moment = datetime.fromtimestamp(min(now, _LAST_MS) / 1000, UTC)
+        moment = datetime.fromtimestamp(now / 1000, UTC)
         local = moment.astimezone(zone)
-        for ahead in range(9):
+        for ahead in range(16):
             day = local.date() + timedelta(days=ahead)
             if day.weekday() not in self.days:
                 continue
             opens = datetime.combine(day, self.opens, zone).astimezone(UTC)
             closes = datetime.combine(day, self.closes, zone).astimezone(UTC)
-            if moment < closes:
+            if max(moment, opens) < closes:
                 return max(now, int(opens.timestamp() * 1000))
-        raise AssertionError("hours open on at least one day of the week")
+        raise AssertionError("hours open on one day of any two weeks")
 
 
 def parse_hours(text: object) -> Hours | None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from signer import frames, hardening
 from signer.guard import Guard
@@ -21,10 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = read_settings(options.config)
-        if options.run == "serve":
-            serve(settings)
+        module, _, command = options.run.partition(":")
+        if module:
+            getattr(import_module(module), command)(settings, options)
         else:
-            getattr(import_module("signer.setup"), options.run)(settings, options)
+            serve(settings)
     except (HsmError, JournalError, hardening.HardeningError, ValueError, OSError) as error:
         print(f"signer: {error}", file=sys.stderr)
         return 1
@@ -51,19 +53,35 @@ def _parser() -> argparse.ArgumentParser:
         "--config", type=Path, default=Path("/etc/kura/signer.toml"), help="settings file"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    init = commands.add_parser("init", help="make the token, the audit key and an empty journal")
+    init = _add(commands, "init", "signer.setup:init", "make token, audit key and an empty journal")
     init.add_argument("--so-pin-file", type=Path, help="the SO PIN; asked for when left out")
-    init.set_defaults(run="init")
-    keygen = commands.add_parser("keygen", help="make a wallet's key inside the token")
+    keygen = _add(commands, "keygen", "signer.setup:keygen", "make a wallet's key inside the token")
     keygen.add_argument("wallet", help="the wallet's name in the policy")
-    keygen.set_defaults(run="keygen")
-    policy = commands.add_parser("policy", help="genesis").add_subparsers(required=True)
-    install = policy.add_parser("install", help="install the first policy, signed by its quorum")
+    policy = commands.add_parser("policy", help="the first policy").add_subparsers(required=True)
+    words = "install the first policy, signed by its own quorum"
+    install = _add(policy, "install", "signer.setup:install", words)
     install.add_argument("file", type=Path, help="the policy")
     install.add_argument("signatures", type=Path, help="from `custody policy sign`, one a line")
-    install.set_defaults(run="install")
-    serving = commands.add_parser("serve", help="answer frames; refuses to run near a network")
-    serving.set_defaults(run="serve")
-    status = commands.add_parser("status", help="what the serving signer is and holds")
-    status.set_defaults(run="status")
+    _add(commands, "serve", "", "answer frames for ever; refuses to run near a network")
+    _add(
+        commands, "status", "signer.setup:status", "what the serving signer is, holds and waits for"
+    )
+    _add(commands, "doctor", "signer.doctor:doctor", "what keeps it from signing, and the way out")
+    pin = _add(commands, "pin", "signer.setup:pin", "set a new user PIN, with the SO PIN")
+    pin.add_argument("--so-pin-file", type=Path, help="the SO PIN; asked for when left out")
+    words = "a new journal in place of a lost, older or foreign one, by quorum"
+    recover = commands.add_parser("recover", help=words).add_subparsers(required=True)
+    words = "make the new journal and the statement that officers sign"
+    prepare = _add(recover, "prepare", "signer.recovery:prepare", words)
+    prepare.add_argument("file", type=Path, help="the statement to make")
+    apply = _add(recover, "apply", "signer.recovery:apply", "put the new journal in place")
+    apply.add_argument("file", type=Path, help="the statement")
+    apply.add_argument("signatures", type=Path, help="from `custody recover sign`, one a line")
+    apply.add_argument("policy", type=Path, help="the policy in force when the journal was lost")
     return parser
+
+
+def _add(commands: Any, name: str, run: str, words: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+    command.set_defaults(run=run)
+    return command

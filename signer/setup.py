@@ -4,6 +4,7 @@ import argparse
 import socket
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kura.signer.v1 import signer_pb2 as wire
@@ -22,7 +23,7 @@ from signer.hsm import Token
 from signer.journal import Journal
 from signer.pin import read_pin
 from signer.settings import Settings
-from signer.token_init import init_token
+from signer.token_init import init_token, reset_pin
 
 DIGEST_PROMPT = "Type the policy's digest as its officers told you: "
 
@@ -83,16 +84,37 @@ def install(settings: Settings, options: argparse.Namespace) -> None:
     print(f"policy {policy.version} is in force: {policy.digest}")
 
 
+def pin(settings: Settings, options: argparse.Namespace) -> None:
+    so_pin = read_pin(options.so_pin_file, "SO PIN: ")
+    reset_pin(settings.module, settings.token, so_pin, read_pin(settings.pin_file, "new PIN: "))
+    print(f"token {settings.token} has a new user PIN; start signer serve")
+
+
 def status(settings: Settings, _: argparse.Namespace) -> None:
-    request = wire.Request(id=1, jobs=[wire.Job(status=wire.Status())])
-    report = _call(settings.socket, request).results[0].status
+    report = read_status(settings.socket)
+    signs = f"no: {report.locked}: {report.locked_message}" if report.locked else "yes"
+    print(f"signs         {signs}")
     print(f"audit key     {report.audit_key}")
-    print(f"journal       {report.journal}")
+    print(f"journal       {report.journal}, {report.sequence} entries, head {report.head}")
     digest = parse_policy(report.policy).digest if report.policy else "none: signer policy install"
     print(f"policy        {digest}")
     print(f"address book  version {report.book_version} {report.book_digest}")
+    for item in report.proposals:
+        vetoed = f", vetoed by {', '.join(item.vetoed_by)}" if item.vetoed_by else ""
+        print(f"waiting       policy {item.digest} until {utc(item.earliest_time)}{vetoed}")
     for key in report.keys:
         print(f"wallet        {key.wallet} {key.key}")
+
+
+def utc(time: int) -> str:
+    """Return a time in Unix ms as people read it."""
+    return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def read_status(path: Path) -> wire.SignerStatus:
+    """Return what the signer that serves at this socket says of itself; UsageError for none."""
+    request = wire.Request(id=1, jobs=[wire.Job(status=wire.Status())])
+    return _call(path, request).results[0].status
 
 
 def _call(path: Path, request: wire.Request) -> wire.Reply:

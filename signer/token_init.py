@@ -1,4 +1,4 @@
-"""Making a token: only `signer init` needs it, so `signer serve` never loads it."""
+"""Making a token and setting its PIN anew: set-up alone needs it, `signer serve` never loads it."""
 
 import re
 from contextlib import ExitStack
@@ -41,3 +41,17 @@ def init_token(module: Path, label: str, so_pin: str, user_pin: str) -> None:
             undo.callback(close_session, session)
             session.login(so_pin, P.CKU_SO)
             session.initPin(user_pin)
+
+
+def reset_pin(module: Path, label: str, so_pin: str, user_pin: str) -> None:
+    """Set a new user PIN, as the security officer: the way out where it is lost or locked."""
+    if so_pin == user_pin:
+        raise HsmError("the security officer's PIN and the user PIN are the same: make two")
+    with ExitStack() as undo, in_words(f"setting a new user PIN of token {label!r}"):
+        lib = load(module)
+        undo.callback(lib.unload)
+        session = lib.openSession(find_slot(lib, label), P.CKF_RW_SESSION)
+        undo.callback(close_session, session)
+        with in_words("the SO PIN was not taken: not tried again"):
+            session.login(so_pin, P.CKU_SO)
+        session.initPin(user_pin)

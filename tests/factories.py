@@ -12,6 +12,7 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
+from policies.evaluate import Facts, early_facts
 from policies.fields import key_text
 from policies.policy import TAG, Policy
 from policies.policy_file import parse_policy
@@ -22,6 +23,7 @@ from policies.statements import (
     Change,
     Destination,
     Intent,
+    Recover,
     Signed,
     Statement,
     digest,
@@ -32,6 +34,7 @@ NOW = 1_800_000_000_000  # Unix ms: 2027-01-15 08:00 UTC
 HOUR = 3_600_000
 SOL = 10**9
 HOT_ADDRESS = "4q9VMi71kEVA9SzydFDqetPxDFeV8gx2mDnpJHirRJXw"  # of key("hot-sol")
+COLD_ADDRESS = "Dj5E8Ej3DWC5H6zdJJHorXFRAFbQimSWGPwvw8Jc4VQS"  # of key("cold-sol")
 CUSTOMER = Destination(address="ri4UZnuh96AsTTzfn6ZXsnc1LTSAQUhzth7vixeQRk4", memo="")
 STRANGER = Destination(address="2FQjTDy4kSSJG5ALLj7kWDqbe5Ujc5g1M8aibftErrCz", memo="")
 
@@ -66,6 +69,16 @@ _TIERS: Mapping[str, list[str]] = {
     "10 SOL": ["1 of operations"],
     "40 SOL": ["1 of operations", "1 of risk"],
 }
+_RULE: Mapping[str, object] = {
+    "wallet": "hot-sol",
+    "requester": "exchange",
+    "destination": "address-book",
+    "hours": "always",
+    "cooling_period": "0 hours",
+    "cooling_amount": "0 SOL",
+    "tiers": _TIERS,
+    "delay": "0 hours",
+}
 _POLICY: Mapping[str, object] = {
     "version": 1,
     "previous": "",
@@ -76,10 +89,7 @@ _POLICY: Mapping[str, object] = {
     "services": {},
     "beyond_recall": "1000000 SOL",
     "windows": WINDOWS,
-    "hours": "always",
-    "cooling_period": "0 hours",
-    "cooling_amount": "0 SOL",
-    "delay": "0 hours",
+    **_RULE,
     "change_delay": "24 hours",
     "address": HOT_ADDRESS,
     "signer": public("audit"),
@@ -87,8 +97,7 @@ _POLICY: Mapping[str, object] = {
     "cap": "50 SOL",
     "maximum_fee": "0.001 SOL",
     "nonce_pool": 4,
-    "destination": "address-book",
-    "tiers": _TIERS,
+    "more": "",
     "policy_quorum": ["1 of operations", "1 of risk"],
     "book_quorum": ["1 of operations", "1 of risk"],
 }
@@ -126,15 +135,7 @@ beyond_recall = %(beyond_recall)s
 policy = %(policy_quorum)s
 book = %(book_quorum)s
 delay = %(change_delay)s
-[[rules]]
-name = "customers"
-wallet = "hot-sol"
-requester = "exchange"
-destination = %(destination)s
-hours = %(hours)s
-cooling_period = %(cooling_period)s
-cooling_amount = %(cooling_amount)s
-%(tiers)s"""
+%(rules)s%(more)s"""
 
 
 def policy_file(**changes: object) -> bytes:
@@ -142,32 +143,61 @@ def policy_file(**changes: object) -> bytes:
 
     `tiers` is {up_to: seats}, or {up_to: {"people": paths, "services": names, "delay": time}};
     `windows` {scope: [period, amount, count]}, or a list of (scope, period, amount, count);
-    `services` {name: keys}; `delay` is of every tier that says nothing else.
+    `services` {name: keys}; `delay` is of every tier that says nothing else; `more` is text behind.
     """
     unknown = changes.keys() - _POLICY.keys()
     if unknown:
         raise TypeError(f"a policy file of these tests has no {', '.join(unknown)}")
     values: dict[str, Any] = {**_POLICY, **changes}
-    tiers, delay = values.pop("tiers"), values.pop("delay")
+    rule = {name: values.pop(name) for name in _RULE}
+    more = values.pop("more")
     windows, services = values.pop("windows"), values.pop("services")
     if isinstance(windows, dict):
         windows = [(scope, *limits) for scope, limits in windows.items()]
     rendered = {name: json.dumps(value) for name, value in values.items()}  # also valid TOML
-    rendered["tiers"] = "".join(
-        _table("[rules.tiers]", {"up_to": up_to} | _tier(tier, delay))
-        for up_to, tier in tiers.items()
-    )
+    rendered |= {"rules": rule_text("customers", **rule), "more": more}
     rendered["windows"] = "".join(
-        _table(
-            "[wallets.hot-sol.windows]",
-            dict(zip(("of", "period", "amount", "count"), window, strict=True)),
-        )
-        for window in windows
+        _table("[wallets.hot-sol.windows]", _window(*window)) for window in windows
     )
     rendered["services"] = "[services]\n" + "".join(
         _table(f"services.{name}", {"keys": keys}) for name, keys in services.items()
     )
     return (_FILE % rendered).encode()
+
+
+def rule_text(name: str, **changes: Any) -> str:
+    """Return the text of one rule; `changes` replace values of `_RULE`."""
+    values: dict[str, Any] = {"name": name, **_RULE, **changes}
+    tiers, delay = values.pop("tiers"), values.pop("delay")
+    return _table("[rules]", values) + "".join(
+        _table("[rules.tiers]", {"up_to": up_to} | _tier(tier, delay))
+        for up_to, tier in tiers.items()
+    )
+
+
+def wallet_text(name: str, **changes: object) -> str:
+    """Return the text of another wallet, its address that of key(name), with an upkeep window."""
+    values: dict[str, object] = {
+        "enabled": True,
+        "tier": "cold",
+        "asset": "SOL",
+        "address": COLD_ADDRESS,
+        "signer": public(f"audit of {name}"),
+        "key_origin": "token",
+        "cap": "50 SOL",
+        "maximum_fee": "0.001 SOL",
+        "nonce_pool": 4,
+        "beyond_recall": "500 SOL",
+    } | changes
+    windows = "".join(
+        _table(f"[wallets.{name}.windows]", _window(scope, *limits))
+        for scope, limits in WINDOWS.items()
+    )
+    return _table(f"wallets.{name}", values) + windows
+
+
+def _window(*values: object) -> dict[str, object]:
+    return dict(zip(("of", "period", "amount", "count"), values, strict=True))
 
 
 def _tier(tier: Any, delay: str) -> dict[str, object]:
@@ -200,6 +230,12 @@ def make_intent(**changes: Any) -> Intent:
         expires=NOW + HOUR,
     )
     return replace(intent, **changes)
+
+
+def make_facts(intent: Intent, *approvals: Approval, **changes: Any) -> Facts:
+    """Return facts at NOW: listed, nothing spent, all long known; `changes` of single facts."""
+    facts = early_facts(intent, now=NOW, in_address_book=True, approvals=approvals, fee=0)
+    return replace(facts, **changes)
 
 
 def make_approval(
@@ -237,6 +273,18 @@ def make_book(*destinations: Destination, **changes: Any) -> Book:
         for to in destinations or (CUSTOMER,)
     )
     return replace(Book(version=1, previous="", add=added, remove=()), **changes)
+
+
+def make_recover(**changes: Any) -> Recover:
+    """Return a recovery of the signer whose audit key is key("audit"), made at NOW."""
+    recover = Recover(
+        audit_key=public("audit"),
+        old_journal="0f" * 16,
+        new_journal="f0" * 16,
+        watchtower="",
+        created=NOW,
+    )
+    return replace(recover, **changes)
 
 
 async def told_nobody(*_: object) -> None:

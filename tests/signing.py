@@ -129,7 +129,7 @@ def hold_keys(softhsm: SoftHsm, *labels: str) -> None:
 def enveloped(item: Statement | Signed) -> wire.SignedStatement:
     """Return `item` as a frame carries it, signed by the key that a statement names."""
     if isinstance(item, Book | Recover):
-        raise TypeError("its quorum signs changes that name its digest")
+        raise TypeError("neither a book version nor a recovery is signed itself")
     signed = item if isinstance(item, Signed) else sign(_SIGNERS[item.key], item)
     return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
 

@@ -13,7 +13,9 @@ from policies.statements import (
     Change,
     Destination,
     Intent,
+    Recover,
     Statement,
+    Veto,
 )
 from tests.factories import public
 
@@ -87,4 +89,16 @@ books = st.builds(
     add=st.lists(entries, min_size=1, max_size=3).map(tuple),
     remove=st.lists(entries, max_size=3).map(tuple),
 )
-statements: st.SearchStrategy[Statement] = st.one_of(intents(), approvals, cancels, changes, books)
+journals = st.binary(min_size=16, max_size=16).map(bytes.hex)
+vetoes = st.builds(Veto, key=keys, person=names, change=digests)
+recoveries = st.builds(
+    Recover,
+    audit_key=keys,
+    old_journal=st.just("") | journals,
+    new_journal=journals,
+    watchtower=st.just("") | keys,
+    created=times,
+)
+statements: st.SearchStrategy[Statement] = st.one_of(
+    intents(), approvals, cancels, changes, vetoes, recoveries, books
+)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from itertools import product
 
 from policies.codes import Code, Refusal
@@ -21,44 +22,54 @@ _WINDOWS = {
     Scope.APPROVED: "what people approved takes",
     Scope.UPKEEP: "opening and keeping nonce accounts takes",
 }
-_PLACES = {
-    (True, False): "any destination",
-    (True,): "destinations in the address book",
-    (False,): "destinations that are not in the address book",
+
+
+class Place(Enum):
+    """What may be known of a destination."""
+
+    BOOK = "destinations in the address book"
+    OWN = "our own wallets"
+    OTHER = "other destinations"
+
+
+_NO_BOOK = "destinations that are not in the address book"  # OTHER, where there is no OWN
+_CHOICES = {
+    DestinationClass.ADDRESS_BOOK: (Place.BOOK,),
+    DestinationClass.OWN_WALLET: (Place.OWN,),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked about: wallets, requesters, and whether the address book lists the address."""
+class Question:
+    """What is asked about: wallets, requesters, destinations."""
 
     wallets: tuple[Wallet, ...]
     requesters: tuple[str, ...]
-    listed: tuple[bool, ...]
+    places: tuple[Place, ...]
 
 
-def scope(
+def question(
     policy: Policy, wallet: str | None, requester: str | None, destination: DestinationClass | None
-) -> Asked:
+) -> Question:
     """Return what these choices leave, None leaving all; ValueError for a name nobody has."""
-    listed = {None: (True, False), DestinationClass.ADDRESS_BOOK: (True,)}
-    return Asked(
+    places = tuple(Place) if destination is None else _CHOICES.get(destination, (Place.OTHER,))
+    return Question(
         tuple(policy.wallets[name] for name in _chosen(policy.wallets, wallet, "wallet")),
         tuple(_chosen(policy.requesters, requester, "requester")),
-        listed.get(destination, (False,)),
+        places,
     )
 
 
-def explain(policy: Policy, asked: Asked) -> Iterator[str]:
+def explain(policy: Policy, asked: Question) -> Iterator[str]:
     """Yield who may send what from where to whom, with whose approvals."""
     for wallet in asked.wallets:
         yield from _limits(policy, wallet)
         for requester in asked.requesters:
-            yield from _rules(policy, wallet, requester, asked.listed)
+            yield from _rules(policy, wallet, requester, asked.places)
     yield "Everything else is refused."
 
 
-def answer(policy: Policy, asked: Asked, amount: str) -> Iterator[str]:
+def answer(policy: Policy, asked: Question, amount: str) -> Iterator[str]:
     """Yield what the signer would say to an amount such as "5 SOL"; ValueError if it is none."""
     asset = amount.rpartition(" ")[2]
     wallets = [wallet for wallet in asked.wallets if wallet.asset == asset]
@@ -69,18 +80,22 @@ def answer(policy: Policy, asked: Asked, amount: str) -> Iterator[str]:
             words = f"say of which asset ({held})"
         raise ValueError(f'--amount {amount}: {words}; for example --amount "1.5 SOL"')
     units = parse_units(amount, asset, policy.assets[asset].decimals)
-    for wallet, requester, listed in product(wallets, asked.requesters, asked.listed):
-        yield _answer(policy, _intent(policy, wallet, requester, units), amount, listed=listed)
+    for wallet, requester in product(wallets, asked.requesters):
+        for place in _places(policy, wallet, asked.places):
+            intent = _intent(policy, wallet, requester, units, place)
+            yield _answer(policy, wallet, intent, amount, place)
 
 
-def _answer(policy: Policy, intent: Intent, amount: str, *, listed: bool) -> str:
+def _answer(policy: Policy, wallet: Wallet, intent: Intent, amount: str, place: Place) -> str:
+    listed = place is Place.BOOK
     facts = early_facts(intent, now=0, in_address_book=listed, approvals=(), fee=0)
     verdict = evaluate(policy, intent, facts)
-    what = f"{amount} from {intent.wallet} to {_PLACES[(listed,)]}"
-    if isinstance(verdict, Refusal) and verdict.code not in _LATER:
-        return f"{intent.requester} may not send {what}: {verdict.message}."
     rule = find_rule(policy, intent, in_address_book=listed)
     tier = find_tier(rule, intent.amount) if rule else None
+    to = _place_words(policy, wallet, (place,), rule)
+    what = f"{amount} from {intent.wallet} to {to}"
+    if isinstance(verdict, Refusal) and verdict.code not in _LATER:
+        return f"{intent.requester} may not send {what}: {verdict.message}."
     people = tier_words(policy, rule, tier) if rule and tier else ""
     return f"{intent.requester} may send {what} {people} (rule {verdict.rule})."
 
@@ -97,7 +112,7 @@ def seats_words(policy: Policy, seats: tuple[Seats, ...]) -> str:
 
 def tier_words(policy: Policy, rule: Rule, tier: Tier) -> str:
     """Return what a tier asks: people, services, patience."""
-    words = " or ".join(seats_words(policy, path) for path in tier.people)
+    words = ", or ".join(seats_words(policy, path) for path in tier.people)
     words = words or seats_words(policy, ())
     if services := sorted(services_of(rule, tier)):
         words += f", and of the service{'s' * (len(services) > 1)} {' and '.join(services)}"
@@ -130,28 +145,58 @@ def _conditions(policy: Policy, wallet: Wallet, rule: Rule) -> Iterator[str]:
 
 
 def _rules(
-    policy: Policy, wallet: Wallet, requester: str, listed: tuple[bool, ...]
+    policy: Policy, wallet: Wallet, requester: str, places: tuple[Place, ...]
 ) -> Iterator[str]:
-    found: dict[str, tuple[Rule, tuple[bool, ...]]] = {}
-    intent = _intent(policy, wallet, requester, 1)
-    for known in listed:
-        if rule := find_rule(policy, intent, in_address_book=known):
-            _, before = found.get(rule.name, (rule, ()))
-            found[rule.name] = (rule, (*before, known))
+    """Yield the rules that any of these places finds, in the policy's order: the first counts."""
+    places = _places(policy, wallet, places)
+    found: dict[str, tuple[Place, ...]] = {}
+    for place in places:
+        intent = _intent(policy, wallet, requester, 1, place)
+        if rule := find_rule(policy, intent, in_address_book=place is Place.BOOK):
+            found[rule.name] = (*found.get(rule.name, ()), place)
     if not found:
-        yield f"{requester} may send nothing from {wallet.name} to {_PLACES[listed]}."
-    for rule, places in found.values():
-        yield f"{requester} may send from {wallet.name} to {_PLACES[places]} (rule {rule.name}):"
+        to = _place_words(policy, wallet, places, None)
+        yield f"{requester} may send nothing from {wallet.name} to {to}."
+    for rule in (rule for rule in policy.rules if rule.name in found):
+        to = _place_words(policy, wallet, found[rule.name], rule)
+        yield f"{requester} may send from {wallet.name} to {to} (rule {rule.name}):"
         above = ""
         for tier in rule.tiers:
             reach = _units(policy, wallet, tier.up_to)
             yield f"  {above}up to {reach} {tier_words(policy, rule, tier)}"
             above = f"above {reach}, "
         yield from _conditions(policy, wallet, rule)
+    if len(found) > 1:
+        yield f"For {requester}, the first of these rules that fits counts, and no other."
 
 
-def _intent(policy: Policy, wallet: Wallet, requester: str, amount: int) -> Intent:
+def _other_wallets(policy: Policy, wallet: Wallet) -> list[str]:
+    """Return the addresses of other wallets on the wallet's network."""
+    network = policy.assets[wallet.asset].network
+    others = (other for other in policy.wallets.values() if other.name != wallet.name)
+    return [o.address for o in others if policy.assets[o.asset].network == network]
+
+
+def _places(policy: Policy, wallet: Wallet, places: tuple[Place, ...]) -> tuple[Place, ...]:
+    """Return those that there are: a wallet alone on its network has no other to send to."""
+    alone = not _other_wallets(policy, wallet)
+    return tuple(place for place in places if not (alone and place is Place.OWN))
+
+
+def _place_words(
+    policy: Policy, wallet: Wallet, places: tuple[Place, ...], rule: Rule | None
+) -> str:
+    attested = f" that {rule.service} attests" if rule and rule.service else ""
+    if len(places) > 1 and places == _places(policy, wallet, tuple(Place)):
+        return "any destination" + attested
+    alone = not _other_wallets(policy, wallet)
+    words = [_NO_BOOK if alone and place is Place.OTHER else place.value for place in places]
+    return (" and ".join(words) or Place.OWN.value) + attested
+
+
+def _intent(policy: Policy, wallet: Wallet, requester: str, amount: int, place: Place) -> Intent:
     """Return the intent that stands for every such intent."""
+    address = _other_wallets(policy, wallet)[0] if place is Place.OWN else "the destination"
     return Intent(
         key="",
         requester=requester,
@@ -159,7 +204,7 @@ def _intent(policy: Policy, wallet: Wallet, requester: str, amount: int) -> Inte
         wallet=wallet.name,
         network=policy.assets[wallet.asset].network,
         asset=wallet.asset,
-        destination=Destination("the destination", ""),
+        destination=Destination(address, ""),
         amount=amount,
         created=0,
         expires=1,

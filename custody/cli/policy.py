@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from custody.cli.changes import Signature, keep_signature, sign_change
-from custody.cli.explain import answer, explain, scope, seats_words
+from custody.cli.explain import answer, explain, question, seats_words
 from custody.cli.output import clipped, print_line, print_record, spoken
 from custody.cli.session import CommandError, check_policy, connect, settings
 from policies.policy import DestinationClass, Policy
@@ -57,7 +57,7 @@ def explain_file(
     amount: Annotated[str | None, Parameter(help='Only this amount, as "5 SOL".')] = None,
     destination: Annotated[
         DestinationClass | None,
-        Parameter(help="Only to what the address book lists, or to any that it does not."),
+        Parameter(help="Only to what the address book lists, to our own wallets, or to any other."),
     ] = None,
 ) -> None:
     """Say in sentences who may send what where, with whose approvals.
@@ -65,7 +65,7 @@ def explain_file(
     For example: custody policy explain policy.toml --amount "5 SOL" --destination address-book
     """
     policy = _read(file)
-    asked = scope(policy, wallet, requester, destination)
+    asked = question(policy, wallet, requester, destination)
     if amount is not None:
         for line in answer(policy, asked, amount):
             print_line(line)

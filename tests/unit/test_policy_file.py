@@ -37,8 +37,12 @@ def test_what_a_policy_says() -> None:
     assert rule.destination is DestinationClass.ADDRESS_BOOK
     one = Seats(1, "operations")
     both = (one, Seats(1, "risk"))
-    assert rule.tiers == (Tier(SOL, ()), Tier(10 * SOL, (one,)), Tier(40 * SOL, both))
+    assert rule.tiers == (tier(SOL), tier(10 * SOL, (one,)), tier(40 * SOL, both))
     assert policy.policy_quorum == policy.book_quorum == both
+
+
+def tier(up_to: int, *people: tuple[Seats, ...]) -> Tier:
+    return Tier(up_to, frozenset(), people, 0)
 
 
 def test_the_example_is_a_policy() -> None:

@@ -9,9 +9,11 @@ from policies import fields as parse
 from policies.statements import (
     Book,
     Cancel,
+    Recover,
     Signed,
     Statement,
     StatementError,
+    Veto,
     decode,
     digest,
     encode,
@@ -31,11 +33,12 @@ from tests.malformed import LOW_ORDER
 from tests.strategies import PROPERTY, statements
 
 ORDER = 2**252 + 27742317777372353535851937790883648493  # L of RFC 8032, 5.1
-STATEMENTS: list[Statement] = [  # a book's digest is signed by a change
+STATEMENTS: list[Statement] = [  # a book's and a recovery's digest is signed by changes
     make_intent(key=public("alice")),
     make_approval(make_policy(), make_intent()),
     Cancel(key=public("alice"), intent=digest(b"an intent")),
     make_change("book", digest(b"a book"), "alice"),
+    Veto(key=public("alice"), person="alice", change=digest(b"a policy")),
 ]
 
 
@@ -45,7 +48,7 @@ def taken(kind: type[Statement], signed: Signed) -> bool:
         decoded = decode(kind, signed.statement)
     except StatementError:
         return False
-    named = public("alice") if isinstance(decoded, Book) else decoded.key
+    named = public("alice") if isinstance(decoded, Book | Recover) else decoded.key
     return verify(public("alice"), signed) or verify(named, signed)
 
 

@@ -9,6 +9,7 @@ from policies.statements import (
     Destination,
     Intent,
     Statement,
+    Veto,
     decode,
     digest,
     encode,
@@ -20,6 +21,7 @@ from tests.factories import (
     make_change,
     make_intent,
     make_policy,
+    make_recover,
     public,
 )
 from tests.malformed import (
@@ -96,6 +98,8 @@ BAD: dict[str, list[object]] = {
 }
 APPROVAL = make_approval(make_policy(), make_intent())
 CHANGE = make_change("book", digest(b"a book"), "alice")
+VETO = Veto(key=public("alice"), person="alice", change=digest(b"a policy"))
+RECOVER = make_recover()
 
 
 @pytest.mark.parametrize("field", ["amount", "created", "expires"])
@@ -210,6 +214,14 @@ def test_an_intent_of_exactly_7_days_is_taken() -> None:
         (CHANGE, "digest", ""),
         (CHANGE, "previous", "x"),
         (CHANGE, "person", ""),
+        *((VETO, "key", value) for value in BAD_KEYS),
+        *((VETO, "person", value) for value in ("", "Alice", "a b")),
+        *((VETO, "change", value) for value in ("", "0" * 63, "A" * 64)),
+        *((RECOVER, "audit_key", value) for value in BAD_KEYS),
+        *((RECOVER, "watchtower", value) for value in BAD_KEYS if value != ""),
+        *((RECOVER, "old_journal", value) for value in ("0", "0" * 33, "A" * 32, "0" * 64)),
+        *((RECOVER, "new_journal", value) for value in ("", "0", "0" * 33, "A" * 32)),
+        *((RECOVER, "created", value) for value in ("", "-1", str(10**15))),
     ],
     ids=lambda item: ascii(item)[:24],
 )

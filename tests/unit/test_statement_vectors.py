@@ -6,7 +6,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from policies.fields import key_text
-from policies.statements import Book, Signed, Statement, decode, digest, encode, verify
+from policies.statements import Book, Recover, Signed, Statement, decode, digest, encode, verify
 from tests.vectors.make_statements import FILE, make_vectors
 
 VECTORS: list[dict[str, str]] = json.loads(FILE.read_bytes())
@@ -14,8 +14,8 @@ KINDS = {kind.KIND: kind for kind in Statement.__args__}
 each_vector = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["kind"])
 
 
-def test_every_kind_has_one_vector() -> None:
-    assert sorted(vector["kind"] for vector in VECTORS) == sorted(KINDS)
+def test_every_kind_has_a_vector() -> None:
+    assert {vector["kind"] for vector in VECTORS} == KINDS.keys()
 
 
 @each_vector
@@ -28,7 +28,7 @@ def test_the_bytes_decode_and_encode_to_themselves(vector: dict[str, str]) -> No
 @each_vector
 def test_the_signature_is_the_seeds(vector: dict[str, str]) -> None:
     data, kind = vector["statement"].encode(), KINDS[vector["kind"]]
-    if kind is Book:
+    if kind in (Book, Recover):  # a quorum's changes name their digest
         assert vector["key"] == vector["signature"] == vector["seed"] == ""
         assert any(vector["digest"] in other["statement"] for other in VECTORS)
         return

@@ -14,6 +14,7 @@ from policies.statements import (
     Book,
     Cancel,
     Statement,
+    Veto,
     decode,
     digest,
     encode,
@@ -24,6 +25,7 @@ from tests.factories import (
     make_change,
     make_intent,
     make_policy,
+    make_recover,
     public,
 )
 from tests.malformed import fields_of, raw, refusal, with_field
@@ -35,6 +37,8 @@ EXAMPLES: list[Statement] = [
     Cancel(key=public("exchange"), intent=digest(b"an intent")),
     make_book(),
     make_change("book", digest(b"a book"), "alice"),
+    Veto(key=public("alice"), person="alice", change=digest(b"a policy")),
+    make_recover(),
 ]
 KINDS: list[type[Statement]] = [type(statement) for statement in EXAMPLES]
 each_example = pytest.mark.parametrize("statement", EXAMPLES, ids=lambda item: item.KIND)

@@ -27,6 +27,7 @@ from tests.factories import (
     make_intent,
     make_policy,
     policy_file,
+    rule_text,
     sign,
     sign_bytes,
 )
@@ -51,8 +52,7 @@ def test_what_is_shown_is_what_was_signed() -> None:
     assert seen.intent == INTENT
     assert seen.name == NAME
     (asked,) = seen.asked
-    assert list(map(str, asked.seats)) == ["1 of operations", "1 of risk"]
-    assert asked.missing == asked.seats
+    assert asked.asks == asked.missing == ("1 of operations", "1 of risk")
     assert seen.asked_people() == {"alice", "bob", "carol"}
 
 
@@ -185,13 +185,13 @@ def test_a_decision_that_no_longer_counts_fills_no_seat(
 ) -> None:
     seen = look(shown(SIGNED, decided("alice", **changes)))
     assert [item.state for item in seen.decisions] == [state]
-    assert seen.asked[0].missing == seen.asked[0].seats
+    assert seen.asked[0].missing == seen.asked[0].asks
 
 
 def test_a_rejection_is_shown() -> None:
     seen = look(shown(SIGNED, decided("carol", decision="reject")))
     assert [item.words for item in seen.decisions] == ["reject by carol"]
-    assert seen.asked[0].missing == seen.asked[0].seats
+    assert seen.asked[0].missing == seen.asked[0].asks
 
 
 def test_one_person_fills_one_seat_however_often() -> None:
@@ -200,10 +200,8 @@ def test_one_person_fills_one_seat_however_often() -> None:
 
 
 def test_both_rules_are_shown_when_only_the_signer_knows_which() -> None:
-    file = policy_file(tiers={"40 SOL": []}) + (
-        b'[[rules]]\nname = "strangers"\nwallet = "hot-sol"\nrequester = "exchange"\n'
-        b'destination = "any"\n[[rules.tiers]]\nup_to = "30 SOL"\napprovals = ["2 of risk"]\n'
-    )
+    more = rule_text("strangers", destination="any", tiers={"30 SOL": ["2 of risk"]})
+    file = policy_file(tiers={"40 SOL": []}, more=more)
     seen = look(shown(SIGNED), open_policy(file, None))
     assert [asked.rule for asked in seen.asked] == ["customers", "strangers"]
 

@@ -6,6 +6,7 @@ the change in the same file signs its digest.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from nacl.signing import SigningKey
@@ -19,7 +20,9 @@ from policies.statements import (
     Change,
     Destination,
     Intent,
+    Recover,
     Statement,
+    Veto,
     digest,
     encode,
 )
@@ -70,12 +73,24 @@ def make_vectors() -> list[dict[str, str]]:
         previous=book.previous,
         expires=_CREATED + 3_600_000,
     )
+    veto = Veto(key=officer, person="alice", change=digest(b"a policy that waits"))
+    recover = Recover(
+        audit_key=requester,
+        old_journal="0f" * 16,
+        new_journal="f0" * 16,
+        watchtower="",
+        created=_CREATED,
+    )
+    recovery = replace(change, subject="recover", digest=digest(encode(recover)), previous=_POLICY)
     return [
         _vector(intent, REQUESTER_SEED),
         _vector(Cancel(key=requester, intent=intent_digest), REQUESTER_SEED),
         _vector(approval, OFFICER_SEED),
         _vector(book, b""),
         _vector(change, OFFICER_SEED),
+        _vector(veto, OFFICER_SEED),
+        _vector(recover, b""),
+        _vector(recovery, OFFICER_SEED),
     ]
 
 

@@ -1,0 +1,79 @@
+"""`custody recover`: officers sign that a signer goes on with a new journal. Needs no custody."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from custody.cli.changes import Signature, keep_signature, sign_change
+from custody.cli.confirm import confirm
+from custody.cli.output import print_record, spoken, utc
+from custody.cli.session import CommandError
+from policies.policy_file import parse_policy
+from policies.reader import FileError
+from policies.statements import Change, Recover, StatementError, decode, digest, encode
+
+app = App(name="recover")
+File = Annotated[Path, Parameter(help="The statement from `signer recover prepare`.")]
+
+
+@app.command
+def show(file: File, /) -> None:
+    """Show what a recovery would do.
+
+    For example: custody recover show recover.json
+    """
+    print_record(_rows(_opened(file)))
+
+
+@app.command
+def sign(
+    file: File,
+    /,
+    *,
+    policy: Annotated[Path, Parameter(help="The policy that was in force.")],
+    signatures: Annotated[Path, Parameter(help="Append the signature to this file.")],
+    yes: Annotated[bool, Parameter(negative=(), help="Do not ask for the first word.")] = False,
+    by: Signature | None = None,
+) -> None:
+    """Sign a recovery as one of the policy's change quorum.
+
+    Ask first why the old journal is gone, and who says so: the new one has forgotten what was
+    signed, and only the full windows and the refusal of older intents stand in for it.
+
+    For example: custody recover sign recover.json --policy policy.toml --signatures recover.sig
+    """
+    recover = _opened(file)
+    try:
+        in_force = parse_policy(policy.read_bytes())
+    except FileError as error:
+        raise CommandError(f"{policy}: {error}") from error
+    of = digest(encode(recover))
+    print_record((*_rows(recover), ("policy", in_force.digest)))
+    if not yes:
+        confirm("sign it", of)
+    signed = sign_change("recover", of, in_force.digest, by or Signature())
+    change = decode(Change, signed.statement)
+    if change.key not in in_force.people.get(change.person, ()):
+        words = f"{policy} does not know {change.key} as a key of {change.person}"
+        raise CommandError(f"{words}: nothing was signed")
+    keep_signature(signed, signatures)
+
+
+def _opened(file: Path) -> Recover:
+    try:
+        return decode(Recover, file.read_bytes())
+    except StatementError as error:
+        raise CommandError(f"{file} is no recovery: {error}") from error
+
+
+def _rows(recover: Recover) -> Iterator[tuple[str, str]]:
+    of = digest(encode(recover))
+    yield "recovery of", recover.audit_key
+    yield "old journal", recover.old_journal or "none that the token remembers"
+    yield "new journal", recover.new_journal
+    yield "created", utc(recover.created)
+    yield "watchtower", recover.watchtower or "the same"
+    yield "digest", of
+    yield "in words", spoken(of)
