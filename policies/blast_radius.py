@@ -168,7 +168,7 @@ def _ways(
 def _at_once(wallet: Wallet, source: str) -> int:
     """Return what one transaction takes at most, whatever its tier."""
     windows = [window for window in wallet.windows if window.scope in _SCOPES[source]]
-    return min(window.amount if window.count else 0 for window in windows) if windows else 0
+    return min(wallet.beyond_recall, *(w.amount if w.count else 0 for w in windows))
 
 
 def _asked(rule: Rule, tier: Tier) -> frozenset[str]:
