@@ -136,8 +136,6 @@ class Guard:
         intent, intent_digest, wallet = opened
         listed = self._governance.listed_at(intent.network, intent.destination)
         sight = self._requests.see(intent, intent_digest, listed, at)
-        if sight is None:
-            return Refusal(Code.SIGHTS_FULL, "too many requests wait for their first signature")
         signed = [_signed(approval) for approval in job.approvals]
         approvals = open_approvals(policy, intent_digest, signed, at.wall)
         if isinstance(approvals, Refusal):

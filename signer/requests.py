@@ -16,6 +16,7 @@ from signer.journal import Journal, JournalError
 
 KEEP_MS = 30 * 24 * 3600 * 1000
 SIGHTS_MAX = 100_000
+_FORGET_EVERY = 60_000  # ticks
 _FORGET_TICKS = 60 * 24 * 3600 * 1000
 _LOOKED_AT_ONCE = 32
 
@@ -72,6 +73,7 @@ class Requests:
         self._journal = journal
         self._db = journal.db
         self._sights, self._unpaid = self._count()
+        self._forgot = -_FORGET_EVERY
 
     def find(self, requester: str, request_id: str) -> Past | None:
         """Return what was reserved, signed or ended for this request."""
@@ -101,11 +103,11 @@ class Requests:
             number = int(done.lastrowid or 0)
             kept = (number, reservation.message, at.wall)
             db.execute("INSERT INTO message VALUES (?, ?, ?)", kept)
-            to = intent.destination
             db.execute(
-                "UPDATE destination SET sent = min(sent, 9223372036854775807 - ?) + ?"
-                " WHERE (wallet, address, memo) = (?, ?, ?)",
-                (intent.amount, intent.amount, intent.wallet, to.address, to.memo),
+                "INSERT INTO destination VALUES (?, ?, ?) ON CONFLICT (key)"
+                " DO UPDATE SET sent = min(sent, 9223372036854775807 - excluded.sent)"
+                " + excluded.sent",
+                (_place(intent), at.tick, intent.amount),
             )
             wallet = (intent.wallet, intent.asset)
             charge(self._journal, wallet, reservation.counters, reservation.cost, at.tick)
@@ -138,27 +140,21 @@ class Requests:
                 db.execute(query, values)
             self._forget_sight(digest)
 
-    def see(self, intent: Intent, digest: str, listed: int | None, at: Moment) -> Sight | None:
+    def see(self, intent: Intent, digest: str, listed: int | None, at: Moment) -> Sight:
         """Return since when intent and destination are known, noting both if they are new.
 
         `listed`: the tick at which the address book took the destination, None when it has not.
-        None is returned when too many are waiting to be noted.
+        Where no room is left, what is new stays new: it waits for every delay and cooling period.
         """
-        name, to = bytes.fromhex(digest), intent.destination
-        place = (intent.wallet, to.address, to.memo)
+        name, place = bytes.fromhex(digest), _place(intent)
         seen = self._db.execute("SELECT tick FROM sight WHERE intent = ?", (name,)).fetchone()
-        query = "SELECT tick, sent FROM destination WHERE (wallet, address, memo) = (?, ?, ?)"
-        known = self._db.execute(query, place).fetchone()
-        if seen is None or known is None:
-            if self._is_full(seen, known):
-                self._forget_old(at)
-            if self._is_full(seen, known):
-                return None
+        query = "SELECT tick, sent FROM destination WHERE key = ?"
+        known = self._db.execute(query, (place,)).fetchone()
+        if (seen is None or known is None) and self._has_room(at):
             with self._journal.entry(at, "see", name) as db:
                 first = (name, at.tick, intent.expires)
                 db.execute("INSERT OR IGNORE INTO sight VALUES (?, ?, ?)", first)
-                new = (*place, at.tick, 0)
-                db.execute("INSERT OR IGNORE INTO destination VALUES (?, ?, ?, ?, ?)", new)
+                db.execute("INSERT OR IGNORE INTO destination VALUES (?, ?, 0)", (place, at.tick))
             self._sights += seen is None
             self._unpaid += known is None
         since, sent = known or (at.tick, 0)
@@ -168,10 +164,15 @@ class Requests:
             destination_sent=sent,
         )
 
-    def _is_full(self, seen: object, known: object) -> bool:
-        """Tell whether what is new (None) finds no room; what is known needs none."""
-        intents, destinations = self._sights >= SIGHTS_MAX, self._unpaid >= SIGHTS_MAX
-        return (seen is None and intents) or (known is None and destinations)
+    def _has_room(self, at: Moment) -> bool:
+        """Tell whether more may be noted; one requester's flood must not fill the disk."""
+        if max(self._sights, self._unpaid) < SIGHTS_MAX:
+            return True
+        if at.tick - self._forgot < _FORGET_EVERY:
+            return False
+        self._forgot = at.tick
+        self._forget_old(at)
+        return max(self._sights, self._unpaid) < SIGHTS_MAX
 
     def _forget_old(self, at: Moment) -> None:
         """Make room: forget intents that expired and destinations that were never paid."""
@@ -199,6 +200,12 @@ class Requests:
             " JOIN request USING (number) WHERE state = ? ORDER BY number LIMIT ?)",
             (at.wall - KEEP_MS, State.SIGNED, _LOOKED_AT_ONCE),
         )
+
+
+def _place(intent: Intent) -> bytes:
+    """Name a wallet's destination in 16 bytes."""
+    to = intent.destination
+    return hashlib.sha256(f"{intent.wallet} {to.address} {to.memo}".encode()).digest()[:16]
 
 
 def _key(requester: str, request_id: str) -> bytes:
