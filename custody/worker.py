@@ -11,7 +11,7 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from custody.domain.states import ImpossibleTransitionError
-from custody.flows import broadcast, end, housekeeping, nonce_pool, sign
+from custody.flows import broadcast, end, housekeeping, introduce, nonce_pool, sign
 from custody.flows.parts import WorkerParts
 from custody.metrics import STEPS
 from custody.store.database import what_to_do
@@ -26,6 +26,7 @@ Step = Callable[[WorkerParts], Awaitable[bool]]
 # Each line runs on its own: a slow node does not hold up the signer.
 LINES: dict[str, tuple[Step, ...]] = {
     "sign": (sign.claim, sign.ask),
+    "introduce": (introduce.introduce,),
     "end": (end.ask,),
     "broadcast": (broadcast.start, broadcast.send),
     "confirm": (broadcast.confirm,),

@@ -122,7 +122,7 @@ class Works:
         """Run the worker's steps and the chain until nothing changes any more."""
         before: object = None
         for _ in range(ROUNDS_MAX):
-            await self.sql("UPDATE withdrawal SET retry_at = now()")
+            await self.make_due()
             for steps in LINES.values():
                 for step in steps:
                     await step(self.parts)
@@ -132,6 +132,16 @@ class Works:
                 return
             before = stored
         raise AssertionError("custody never comes to rest")
+
+    async def make_due(self) -> None:
+        """Let nothing wait for its time any more."""
+        await self.sql(
+            "UPDATE withdrawal SET retry_at = now(), introduce_at ="
+            " introduce_at - interval '1 hour'"
+        )
+        await self.sql("UPDATE nonce SET retry_at = now()")
+        await self.sql("UPDATE policy_version SET ask_at = now()")
+        await self.sql("UPDATE veto SET ask_at = now()")
 
     def pay(self, address: str, lamports: int) -> None:
         """Somebody pays to an address, and it is final."""
@@ -179,9 +189,14 @@ class Works:
         return [
             await self.sql("SELECT digest, state, waiting_for, nonce_index FROM withdrawal"),
             await self.sql("SELECT count(*) FROM event WHERE position IS NULL"),
-            await self.sql("SELECT * FROM nonce ORDER BY index"),
+            await self.sql(
+                "SELECT wallet, index, value, spent, holder, opening_id, reserved FROM nonce"
+                " ORDER BY wallet, index"
+            ),
             await self.sql("SELECT * FROM balance"),
             await self.sql("SELECT version, applied, refusal FROM book_version"),
+            await self.sql("SELECT digest, state, refusal_code FROM policy_version"),
+            await self.sql("SELECT change, person, state FROM veto"),
         ]
 
 
