@@ -1,9 +1,9 @@
-"""The signer's journal with 10 million withdrawals in it: size, start, memory, look-up, one payment.
+"""The signer's journal with 10 million withdrawals: size, start, memory, look-up, one payment.
 
     python -m bench.journal [--count N] [--limits]
 
-Fills a journal with the rows that reserving and signing leave, then opens it as the signer does, in a
-process of its own, and measures. Writes build/journal.json; with --limits it fails above the limits.
+Fills a journal with the rows that reserving and signing leave, then opens it as the signer does, in
+a process of its own, and measures. Writes build/journal.json; with --limits it fails above them.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def measure(path: Path, count: int) -> dict[str, float]:
     requests = Requests(journal)
     start = time.monotonic() - before
     seed = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(2**32)
-    chance = random.Random(seed)  # noqa: S311 - for a choice of rows
+    chance = random.Random(seed)
     taken = []
     for _ in range(_LOOKUPS):
         number = chance.randint(1, count)

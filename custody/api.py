@@ -325,6 +325,30 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         return wire.CreateBookVersionResponse(state=book.state, digest=book.digest)
 
     @answering
+    async def ListBookEntries(  # noqa: N802
+        self, request: wire.ListBookEntriesRequest, _: Identity
+    ) -> wire.ListBookEntriesResponse | Refusal:
+        """Show custody's copy of the address book, oldest entry first."""
+        chosen = filters.look_alikes(request)
+        if isinstance(chosen, Refusal):
+            return chosen
+        page = open_filtered_page(request.page_size, request.page_token, 0, chosen.tag)
+        if isinstance(page, Refusal):
+            return page
+        size, after = page
+        async with self._parts.database.transaction() as connection:
+            await signers.hold_still(connection)
+            version, digest = await signers.copied_version(connection)
+            rows = await signers.entries(connection, after, size, chosen.network, chosen.ends)
+        position = filtered_position(rows[-1].sequence if rows else 0, chosen.tag)
+        return wire.ListBookEntriesResponse(
+            entries=[views.book_entry(row) for row in rows],
+            next_page_token=token_after(len(rows), size, position),
+            book_version=str(version),
+            book_digest=digest,
+        )
+
+    @answering
     async def ListAuditEvents(  # noqa: N802
         self, request: wire.ListAuditEventsRequest, _: Identity
     ) -> wire.ListAuditEventsResponse | Refusal:

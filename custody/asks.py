@@ -15,6 +15,7 @@ from policies.codes import Code, Refusal
 from policies.statements import Signed
 
 PAGE_SIZE, PAGES_MAX = 200, 10_000
+BOOK_PAGE_SIZE = 1_000
 BATCH_MAX = 1_000
 ATTEMPT_SECONDS, BATCH_SECONDS = 10.0, 60.0
 T = TypeVar("T")
@@ -32,16 +33,21 @@ class Ask(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Pages(Generic[T]):
-    """A list. `request` takes page_size and page_token; `items` is the response's field."""
+    """A list. `request` takes page_size and page_token; `items` is the response's field.
+
+    Without `items` the responses themselves are what is listed.
+    """
 
     method: str
     request: Callable[..., Any]
-    items: str
+    items: str = ""
+    size: int = PAGE_SIZE
 
     def page(self, token: str) -> Ask[tuple[list[T], str]]:
         """Return the call for one page: its items and the next page's token, "" at the end."""
-        request = self.request(page_size=PAGE_SIZE, page_token=token)
-        return Ask(self.method, request, attrgetter(self.items, "next_page_token"))
+        request = self.request(page_size=self.size, page_token=token)
+        answer = attrgetter(self.items, "next_page_token") if self.items else _alone
+        return Ask(self.method, request, answer)
 
 
 def submit(intent: Signed) -> Ask[wire.Withdrawal]:
@@ -137,6 +143,14 @@ def create_book_version(
     return Ask("CreateBookVersion", request, _whole)
 
 
+def list_book_entries(
+    network: str, look_alike_of: Sequence[str]
+) -> Pages[wire.ListBookEntriesResponse]:
+    """Ask for entries of the address book, page by page."""
+    request = partial(wire.ListBookEntriesRequest, network=network, look_alike_of=look_alike_of)
+    return Pages("ListBookEntries", request, size=BOOK_PAGE_SIZE)
+
+
 def get_status() -> Ask[wire.GetStatusResponse]:
     """Ask how custody is doing."""
     return Ask("GetStatus", wire.GetStatusRequest(), _whole)
@@ -149,6 +163,10 @@ def list_audit_events(after: int) -> Pages[wire.AuditEvent]:
 
 def _withdrawal(method: str, request: Any) -> Ask[wire.Withdrawal]:
     return Ask(method, request, attrgetter("withdrawal"))
+
+
+def _alone(response: Any) -> tuple[list[Any], str]:
+    return [response], response.next_page_token
 
 
 def _whole(response: Any) -> Any:

@@ -143,6 +143,16 @@ class CustodyCalls:
         """Hand over an address-book version; its state is "applied" once the signer has it."""
         return self._call(asks.create_book_version(book, changes))
 
+    def list_book_entries(
+        self, network: str = "", look_alike_of: Sequence[str] = ()
+    ) -> Iterator[wire.ListBookEntriesResponse]:
+        """Yield the address book's entries by the page, oldest first, as custody's copy has them.
+
+        With `look_alike_of`, up to 1,000 addresses of `network`, those that look like one of them.
+        The book changed on the way where a page names another version than the first.
+        """
+        return self._pages(asks.list_book_entries(network, look_alike_of))
+
     def get_status(self) -> wire.GetStatusResponse:
         """Return how custody is doing; its `next_actions` are for people."""
         return self._call(asks.get_status())

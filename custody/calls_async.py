@@ -138,6 +138,12 @@ class AsyncCustodyCalls:
         """Hand over an address-book version; its state is "applied" once the signer has it."""
         return await self._call(asks.create_book_version(book, changes))
 
+    def list_book_entries(
+        self, network: str = "", look_alike_of: Sequence[str] = ()
+    ) -> AsyncIterator[wire.ListBookEntriesResponse]:
+        """Yield the address book's entries by the page, as custody.calls.CustodyCalls does."""
+        return self._pages(asks.list_book_entries(network, look_alike_of))
+
     async def get_status(self) -> wire.GetStatusResponse:
         """Return how custody is doing; its `next_actions` are for people."""
         return await self._call(asks.get_status())

@@ -1,14 +1,16 @@
-"""ListWithdrawals' filters: what a request chooses, and the mark that its page tokens carry."""
+"""The filters of lists: what a request chooses, and the mark that its page tokens carry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from custody.domain.look_alikes import ends
 from custody.domain.states import State, Waiting
 from kura.custody.v1 import custody_pb2 as wire
 from policies import fields
 from policies.codes import Code, Refusal
 
 WAITING = frozenset({*Waiting, "APPROVALS"})
+LOOK_ALIKES_MAX = 1_000
 _WALLET = "wallets/"
 
 
@@ -45,6 +47,30 @@ def chosen(request: wire.ListWithdrawalsRequest, requester: str) -> Chosen | Ref
     }
     tag = repr((states, equal)) if states or any(equal.values()) else ""
     return Chosen(states, {**equal, "requester": requester or request.requester}, tag)
+
+
+@dataclass(frozen=True, slots=True)
+class LookAlikes:
+    """`ends`: as custody.domain.look_alikes makes them, none for all; `tag`: "" without any."""
+
+    network: str
+    ends: tuple[str, ...]
+    tag: str
+
+
+def look_alikes(request: wire.ListBookEntriesRequest) -> LookAlikes | Refusal:
+    """Return which entries of the address book a request asks for."""
+    if len(request.look_alike_of) > LOOK_ALIKES_MAX:
+        return _wrong("look_alike_of", f"must be at most {LOOK_ALIKES_MAX} addresses")
+    if not all(_fits(fields.address, address) for address in request.look_alike_of):
+        return _wrong("look_alike_of", "must be addresses")
+    network = request.network
+    if bool(network) != bool(request.look_alike_of) or (
+        network and not _fits(fields.network, network)
+    ):
+        return _wrong("network", "must be that of look_alike_of, and go with them")
+    asked = tuple(sorted({ends(address) for address in request.look_alike_of}))
+    return LookAlikes(network, asked, repr((network, asked)) if asked else "")
 
 
 def _state(number: int) -> str:

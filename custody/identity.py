@@ -60,6 +60,7 @@ ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "ListBalances": _READERS,
     _CUSTODY + "GetPolicy": _READERS,
     _CUSTODY + "CreateBookVersion": frozenset({Role.OFFICER, Role.OPERATOR}),
+    _CUSTODY + "ListBookEntries": frozenset({Role.OFFICER, Role.AUDITOR}),
     _CUSTODY + "ListAuditEvents": frozenset({Role.AUDITOR, Role.OPERATOR}),
     _CUSTODY + "GetStatus": frozenset({Role.OPERATOR, Role.AUDITOR, Role.OFFICER}),
     "/kura.gateway.v1.SignerGateway/Connect": frozenset({Role.RELAY}),

@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from custody.domain.states import State
 from custody.flows.status import Facts, next_actions
 from custody.store.balances import Balance
+from custody.store.signers import EntryRow
 from custody.store.withdrawals import Row
 from kura.custody.v1 import custody_pb2 as wire
 from policies.advice import NEXT
@@ -82,6 +83,11 @@ def balance(item: Balance) -> wire.Balance:
         in_use=str(item.in_use),
         available=str(item.total - item.in_use),
     )
+
+
+def book_entry(row: EntryRow) -> wire.BookEntry:
+    """Return an entry of the address book."""
+    return wire.BookEntry(network=row.network, address=row.address, memo=row.memo, label=row.label)
 
 
 def _earliest(row: Row) -> datetime:

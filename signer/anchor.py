@@ -11,7 +11,6 @@ from typing import Self
 
 from policies import canonical
 from policies.codes import Code, Refusal
-from policies.statements import digest as digest_of
 from signer.governance import Governance
 from signer.hsm import Token
 from signer.journal import Journal
@@ -33,12 +32,11 @@ class Anchor:
     def of(cls, journal: Journal) -> Self:
         """Return the journal as it is now."""
         governance = Governance(journal)
-        policy = governance.policy()
         return cls(
             journal=journal.name,
             sequence=str(journal.sequence),
             head=journal.head.hex(),
-            policy=digest_of(policy) if policy else "",
+            policy=governance.policy_digest(),
             book=governance.book_version()[1],
         )
 
@@ -86,12 +84,17 @@ class Anchored:
         self._records = frozenset(token.records())
         self._sequence = -1
 
-    def settle(self) -> None:
-        """Write the head into the token if it moved; RecordsChangedError when another did."""
-        if self._sequence != self._journal.sequence:
-            record = Anchor.of(self._journal).encode()
-            self._token.replace_records(self._records, record)
-            self._records, self._sequence = frozenset({record}), self._journal.sequence
+    def settle(self) -> bool:
+        """Write the head into the token and return True if it moved.
+
+        RecordsChangedError when another signer has written there.
+        """
+        if self._sequence == self._journal.sequence:
+            return False
+        record = Anchor.of(self._journal).encode()
+        self._token.replace_records(self._records, record)
+        self._records, self._sequence = frozenset({record}), self._journal.sequence
+        return True
 
 
 def begin(token: Token, journal: Journal) -> None:

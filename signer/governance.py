@@ -23,6 +23,12 @@ class Governance:
         row = self._db.execute("SELECT file FROM policy ORDER BY version DESC LIMIT 1").fetchone()
         return row[0] if row else None
 
+    def policy_digest(self) -> str:
+        """Return the digest of the policy in force, "" before genesis."""
+        query = "SELECT digest FROM policy ORDER BY version DESC LIMIT 1"
+        row = self._db.execute(query).fetchone()
+        return row[0] if row else ""
+
     def install(self, policy: Policy, file: bytes, at: Moment) -> None:
         """Put the first policy of this journal in force; JournalError when there is one."""
         if self.policy() is not None:

@@ -66,13 +66,14 @@ class Guard:
 
     def answer(self, jobs: Sequence[wire.Job]) -> list[wire.Result]:
         """Return the results of a frame's jobs; raises only on faults of token or journal."""
-        results = [self._answer(job) for job in jobs]
-        if self._lock is None:
-            self._anchored.settle()
+        at = self._clock.now()
+        results = [self._answer(job, at) for job in jobs]
+        if self._lock is None and self._anchored.settle():
+            self._clock.kept(at)
         return results
 
-    def _answer(self, job: wire.Job) -> wire.Result:
-        verb, policy, at = job.WhichOneof("verb"), self._versions.policy, self._clock.now()
+    def _answer(self, job: wire.Job, at: Moment) -> wire.Result:
+        verb, policy = job.WhichOneof("verb"), self._versions.policy
         if verb == "status":
             return wire.Result(status=self._status(at))
         refusal = self._lock or self._clock.refuse(at)
@@ -135,8 +136,6 @@ class Guard:
         intent, intent_digest, wallet = opened
         listed = self._governance.listed_at(intent.network, intent.destination)
         sight = self._requests.see(intent, intent_digest, listed, at)
-        if sight is None:
-            return Refusal(Code.SIGHTS_FULL, "too many requests wait for their first signature")
         signed = [_signed(approval) for approval in job.approvals]
         approvals = open_approvals(policy, intent_digest, signed, at.wall)
         if isinstance(approvals, Refusal):

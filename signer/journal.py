@@ -16,7 +16,7 @@ from typing import Self
 from signer.clock import Moment
 
 # One row of `request` for each request that was reserved, signed or ended, for ever. It is kept
-# small: 10 million fit into 2 GB. `key` and `nonce` are digests, see signer.requests.
+# small: 10 million fit into 2 GB. Keys and `nonce` are digests, see signer.requests.
 _SCHEMA = """
 CREATE TABLE meta (
   id INTEGER PRIMARY KEY CHECK (id = 1), journal TEXT NOT NULL, created INTEGER NOT NULL,
@@ -37,9 +37,7 @@ CREATE TABLE sight (
   intent BLOB PRIMARY KEY, tick INTEGER NOT NULL, expires INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE destination (
-  wallet TEXT NOT NULL, address TEXT NOT NULL, memo TEXT NOT NULL,
-  tick INTEGER NOT NULL, sent INTEGER NOT NULL,
-  PRIMARY KEY (wallet, address, memo)
+  key BLOB PRIMARY KEY, tick INTEGER NOT NULL, sent INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX destination_unpaid ON destination (tick) WHERE sent = 0;
 

@@ -16,6 +16,7 @@ from signer.journal import Journal, JournalError
 
 KEEP_MS = 30 * 24 * 3600 * 1000
 SIGHTS_MAX = 100_000
+_FORGET_EVERY = 60_000  # ticks
 _FORGET_TICKS = 60 * 24 * 3600 * 1000
 _LOOKED_AT_ONCE = 32
 
@@ -71,7 +72,8 @@ class Requests:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._db = journal.db
-        self._sights = self._count_sights()
+        self._sights, self._unpaid = self._count()
+        self._forgot = -_FORGET_EVERY
 
     def find(self, requester: str, request_id: str) -> Past | None:
         """Return what was reserved, signed or ended for this request."""
@@ -101,11 +103,11 @@ class Requests:
             number = int(done.lastrowid or 0)
             kept = (number, reservation.message, at.wall)
             db.execute("INSERT INTO message VALUES (?, ?, ?)", kept)
-            to = intent.destination
             db.execute(
-                "UPDATE destination SET sent = min(sent + ?, 9223372036854775807 - ?)"
-                " WHERE (wallet, address, memo) = (?, ?, ?)",
-                (intent.amount, intent.amount, intent.wallet, to.address, to.memo),
+                "INSERT INTO destination VALUES (?, ?, ?) ON CONFLICT (key)"
+                " DO UPDATE SET sent = min(sent, 9223372036854775807 - excluded.sent)"
+                " + excluded.sent",
+                (_place(intent), at.tick, intent.amount),
             )
             wallet = (intent.wallet, intent.asset)
             charge(self._journal, wallet, reservation.counters, reservation.cost, at.tick)
@@ -138,26 +140,23 @@ class Requests:
                 db.execute(query, values)
             self._forget_sight(digest)
 
-    def see(self, intent: Intent, digest: str, listed: int | None, at: Moment) -> Sight | None:
+    def see(self, intent: Intent, digest: str, listed: int | None, at: Moment) -> Sight:
         """Return since when intent and destination are known, noting both if they are new.
 
         `listed`: the tick at which the address book took the destination, None when it has not.
-        None is returned when too many are waiting to be noted.
+        Where no room is left, what is new stays new: it waits for every delay and cooling period.
         """
-        name, to = bytes.fromhex(digest), intent.destination
-        place = (intent.wallet, to.address, to.memo)
+        name, place = bytes.fromhex(digest), _place(intent)
         seen = self._db.execute("SELECT tick FROM sight WHERE intent = ?", (name,)).fetchone()
-        query = "SELECT tick, sent FROM destination WHERE (wallet, address, memo) = (?, ?, ?)"
-        known = self._db.execute(query, place).fetchone()
-        if seen is None or known is None:
-            if self._sights >= SIGHTS_MAX and not self._expire_sights(at):
-                return None
+        query = "SELECT tick, sent FROM destination WHERE key = ?"
+        known = self._db.execute(query, (place,)).fetchone()
+        if (seen is None or known is None) and self._has_room(at):
             with self._journal.entry(at, "see", name) as db:
                 first = (name, at.tick, intent.expires)
                 db.execute("INSERT OR IGNORE INTO sight VALUES (?, ?, ?)", first)
-                new = (*place, at.tick, 0)
-                db.execute("INSERT OR IGNORE INTO destination VALUES (?, ?, ?, ?, ?)", new)
-            self._sights += 1
+                db.execute("INSERT OR IGNORE INTO destination VALUES (?, ?, 0)", (place, at.tick))
+            self._sights += seen is None
+            self._unpaid += known is None
         since, sent = known or (at.tick, 0)
         return Sight(
             age=at.tick - (seen[0] if seen else at.tick),
@@ -165,19 +164,29 @@ class Requests:
             destination_sent=sent,
         )
 
-    def _expire_sights(self, at: Moment) -> bool:
+    def _has_room(self, at: Moment) -> bool:
+        """Tell whether more may be noted; one requester's flood must not fill the disk."""
+        if max(self._sights, self._unpaid) < SIGHTS_MAX:
+            return True
+        if at.tick - self._forgot < _FORGET_EVERY:
+            return False
+        self._forgot = at.tick
+        self._forget_old(at)
+        return max(self._sights, self._unpaid) < SIGHTS_MAX
+
+    def _forget_old(self, at: Moment) -> None:
         """Make room: forget intents that expired and destinations that were never paid."""
         with self._journal.entry(at, "forget") as db:
             db.execute("DELETE FROM sight WHERE expires <= ?", (at.wall,))
             old = at.tick - _FORGET_TICKS
             db.execute("DELETE FROM destination WHERE sent = 0 AND tick < ?", (old,))
-        self._sights = self._count_sights()
-        return self._sights < SIGHTS_MAX
+        self._sights, self._unpaid = self._count()
 
-    def _count_sights(self) -> int:
+    def _count(self) -> tuple[int, int]:
+        """Return how many intents and destinations are noted that nothing was signed for yet."""
         (sights,) = self._db.execute("SELECT count(*) FROM sight").fetchone()
-        unpaid = self._db.execute("SELECT count(*) FROM destination WHERE sent = 0").fetchone()
-        return int(max(sights, *unpaid))
+        query = "SELECT count(*) FROM destination WHERE sent = 0"
+        return sights, self._db.execute(query).fetchone()[0]
 
     def _forget_sight(self, digest: str) -> None:
         name = bytes.fromhex(digest)
@@ -187,10 +196,16 @@ class Requests:
     def _prune(self, at: Moment) -> None:
         """Let go of a few messages that were signed long ago; their rows stay."""
         self._db.execute(
-            "DELETE FROM message WHERE number IN (SELECT number FROM message ORDER BY number"
-            " LIMIT ?) AND time < ? AND number IN (SELECT number FROM request WHERE state = ?)",
-            (_LOOKED_AT_ONCE, at.wall - KEEP_MS, State.SIGNED),
+            "DELETE FROM message WHERE time < ? AND number IN (SELECT number FROM message"
+            " JOIN request USING (number) WHERE state = ? ORDER BY number LIMIT ?)",
+            (at.wall - KEEP_MS, State.SIGNED, _LOOKED_AT_ONCE),
         )
+
+
+def _place(intent: Intent) -> bytes:
+    """Name a wallet's destination in 16 bytes."""
+    to = intent.destination
+    return hashlib.sha256(f"{intent.wallet} {to.address} {to.memo}".encode()).digest()[:16]
 
 
 def _key(requester: str, request_id: str) -> bytes:

@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.dev.pki import Authority
 from custody.domain.audit import AuditEvent
+from custody.domain.look_alikes import ends
 from custody.errors import ReusedRefusal, abort
 from custody.identity import Identity, Role
 from custody.tls import TlsFiles
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.statements import Approval, Cancel, Intent, Signed, decode, digest
+from policies.statements import Approval, Book, Cancel, Intent, Signed, decode, digest
 from tests.factories import key, policy_file
 
 Lie = Callable[[wire.Withdrawal], object]
@@ -92,6 +93,8 @@ class MemoryCustody:
         self.status = wire.GetStatusResponse()
         self.log = list[AuditEvent]()
         self.page = 2
+        self.book_version, self.book_digest = 6, "ab" * 32
+        self.entries: list[wire.BookEntry] = []
 
     def create_withdrawal(self, request: Any) -> wire.CreateWithdrawalResponse:
         signed = Signed(request.intent.statement, request.intent.signature)
@@ -141,10 +144,16 @@ class MemoryCustody:
 
     def get_policy(self, request: Any) -> wire.GetPolicyResponse:
         return wire.GetPolicyResponse(
-            policy=self.policy, digest=digest(self.policy), book_version="6", book_digest="ab" * 32
+            policy=self.policy,
+            digest=digest(self.policy),
+            book_version=str(self.book_version),
+            book_digest=self.book_digest,
         )
 
     def create_book_version(self, request: Any) -> wire.CreateBookVersionResponse:
+        book = decode(Book, request.book)
+        if book.version > self.book_version:
+            self.book_version, self.book_digest = book.version, digest(request.book)
         return wire.CreateBookVersionResponse(state="applied", digest=digest(request.book))
 
     def get_status(self, request: Any) -> wire.GetStatusResponse:
@@ -156,6 +165,20 @@ class MemoryCustody:
         return wire.ListAuditEventsResponse(
             events=[wire.AuditEvent(event=event.encode(), hash=event.hash) for event in events],
             next_page_token=str(first + self.page) if len(events) == self.page else "",
+        )
+
+    def list_book_entries(self, request: Any) -> wire.ListBookEntriesResponse:
+        first, asked = int(request.page_token or 0), {*map(ends, request.look_alike_of)}
+        found = [
+            entry
+            for entry in self.entries
+            if not asked or (entry.network == request.network and ends(entry.address) in asked)
+        ][first : first + self.page]
+        return wire.ListBookEntriesResponse(
+            entries=found,
+            next_page_token=str(first + self.page) if len(found) == self.page else "",
+            book_version=str(self.book_version),
+            book_digest=self.book_digest,
         )
 
     def sent(self, method: str) -> list[Any]:

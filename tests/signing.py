@@ -108,7 +108,6 @@ class SignerRig:
         return Code(refusal.code)
 
     def remembered(self) -> list[Any]:
-        """Return all that the journal holds."""
         """Return all that the journal holds, but when it first saw what, and its chain."""
         noted = ("sight", "destination", "meta", "head")
         skipped = tuple(f'INSERT INTO "{table}"' for table in noted)

@@ -1,7 +1,7 @@
 """`custody book`: versions of the address book, from draft to applied."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -10,17 +10,26 @@ from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
 from custody.cli.address import refuse_address
-from custody.cli.changes import Signature, keep_signature, sign_change
-from custody.cli.confirm import confirm
+from custody.cli.book_chain import decode_version, open_version, read_chain
+from custody.cli.book_export import export_book
+from custody.cli.book_import import import_book
+from custody.cli.changes import Signature, keep_signatures, sign_changes
+from custody.cli.confirm import confirm, confirm_look_alikes
+from custody.cli.look_alikes import OFFLINE_HELP, warn_of_look_alikes
 from custody.cli.output import print_line, print_note, print_record, quoted, spoken
 from custody.cli.session import CommandError, check_policy, connect, settings
+from custody.client import CustodyClient
 from policies import fields
 from policies.signature_file import parse_signatures
-from policies.statements import Book, BookEntry, StatementError, decode, digest, encode
+from policies.statements import Book, BookEntry, Change, Signed, decode, digest, encode
 
 APPLY_SECONDS, POLL_SECONDS = 30.0, 0.5
+SHOWN_MAX = 200
 app = App(name="book")
+app.command(import_book, name="import")
+app.command(export_book, name="export")
 File = Annotated[Path, Parameter(help="The address-book version.")]
+Offline = Annotated[bool, Parameter(negative=(), help=OFFLINE_HELP)]
 
 
 @Parameter(name="*")
@@ -35,6 +44,7 @@ class Draft:
     network: Annotated[str | None, Parameter(help="Where it is; left out, the only one.")] = None
     version: Annotated[PositiveInt | None, Parameter(help="Left out, the next one.")] = None
     previous: Annotated[str | None, Parameter(help="Digest that it follows.")] = None
+    offline: Annotated[bool, Parameter(negative=(), help=OFFLINE_HELP)] = False
 
     def statement(self) -> bytes:
         """Return the version's exact bytes."""
@@ -67,7 +77,7 @@ def draft(
     if bool(entry.add) == bool(entry.remove):
         raise CommandError("say either --add ADDRESS or --remove ADDRESS")
     statement = _filled(entry).statement()
-    book = _opened(statement)
+    book = open_version(statement)
     try:
         with file.open("xb") as out:
             out.write(statement)
@@ -75,59 +85,97 @@ def draft(
         words = f"{file} is there already and is never written over: choose another name"
         raise CommandError(words) from None
     _print_summary(book)
+    warn_of_look_alikes([book], offline=entry.offline)
 
 
 @app.command
-def check(file: File, /) -> None:
-    """Check a version of the address book and show what it changes.
+def check(file: File, /, *more: File, offline: Offline = False) -> None:
+    """Check versions of the address book and show what they change.
 
     For example: custody book check book-7.json
     """
-    _print_summary(_opened(file.read_bytes()))
+    books = read_chain([file, *more])
+    for book in books:
+        _print_summary(book)
+    warn_of_look_alikes(books, offline=offline)
 
 
 @app.command
-def sign(
+def sign(  # noqa: PLR0913 - what is said once for all of it
     file: File,
     /,
-    *,
-    signatures: Annotated[Path, Parameter(help="Append the signature to this file.")],
+    *more: File,
+    signatures: Annotated[Path, Parameter(help="Append the signatures to this file.")],
     yes: Annotated[bool, Parameter(negative=(), help="Do not ask for the first word.")] = False,
+    look_alikes: Annotated[
+        PositiveInt | None, Parameter(help="How many look-alikes you have compared.")
+    ] = None,
+    offline: Offline = False,
     by: Signature | None = None,
 ) -> None:
-    """Sign a version of the address book as one of its quorum.
+    """Sign versions of the address book, each following the one before, as one of its quorum.
+
+    The last one's digest names them all, since each names the one before.
 
     For example: custody book sign book-7.json --signatures book-7.signatures
     """
-    book = _opened(file.read_bytes())
-    of = digest(encode(book))
-    _print_summary(book)
+    books = read_chain([file, *more])
+    for book in books:
+        _print_to_sign(book)
+    if number := warn_of_look_alikes(books, offline=offline):
+        confirm_look_alikes(number, look_alikes)
+    versions = [(digest(encode(book)), book.previous) for book in books]
     if not yes:
-        confirm("sign it", of)
-    keep_signature(sign_change("book", of, book.previous, by or Signature()), signatures)
+        confirm("sign it" if len(books) == 1 else f"sign all {len(books)}", versions[-1][0])
+    keep_signatures(sign_changes("book", versions, by or Signature()), signatures)
 
 
 @app.command
 def apply(
     file: File,
     /,
-    *,
-    signatures: Annotated[Path, Parameter(help="The signatures under it.")],
+    *more: File,
+    signatures: Annotated[Path, Parameter(help="The signatures under them.")],
 ) -> None:
-    """Hand a signed version to the signer and wait until it is in force.
+    """Hand signed versions to the signer, one after the other, and wait until they are in force.
 
     For example: custody book apply book-7.json --signatures book-7.signatures
     """
-    statement, changes = file.read_bytes(), parse_signatures(signatures.read_bytes())
-    book = _decoded(statement)
-    end = time.monotonic() + APPLY_SECONDS
+    statements = [name.read_bytes() for name in (file, *more)]
+    books = sorted((decode_version(item).version, item) for item in statements)
+    changes = _by_subject(parse_signatures(signatures.read_bytes()))
     with connect(settings()) as custody:
-        while (state := custody.create_book_version(statement, changes).state) != "applied":
-            if time.monotonic() > end:
-                words = f"custody has it ({state}), but the signer has not answered: ask again"
-                raise CommandError(words)
-            time.sleep(POLL_SECONDS)
-    print_line(f"applied: version {book.version} of the address book, {digest(statement)}")
+        for version, statement in books:
+            of = digest(statement)
+            if of not in changes:
+                raise CommandError(f"{signatures} holds no signature under version {version}, {of}")
+            _apply(custody, version, statement, changes[of])
+            print_line(f"applied: version {version} of the address book, {of}")
+
+
+def _apply(
+    custody: CustodyClient, version: int, statement: bytes, changes: Sequence[Signed]
+) -> None:
+    """Return once the version is in force, and custody knows that the next one may follow it."""
+    end = time.monotonic() + APPLY_SECONDS
+    while True:
+        state = custody.create_book_version(statement, changes).state
+        if state == "applied":
+            in_force = custody.get_policy().book_version
+            if fields.decimal(in_force, 10**9) >= version:
+                return
+        if time.monotonic() > end:
+            words = f"custody has it ({state}), but the signer has not answered: ask again"
+            raise CommandError(words)
+        time.sleep(POLL_SECONDS)
+
+
+def _by_subject(signed: Sequence[Signed]) -> dict[str, list[Signed]]:
+    """Return signatures by the digest that they are under."""
+    found = dict[str, list[Signed]]()
+    for item in signed:
+        found.setdefault(decode(Change, item.statement).digest, []).append(item)
+    return found
 
 
 def _filled(entry: Draft) -> Draft:
@@ -150,25 +198,20 @@ def _filled(entry: Draft) -> Draft:
     )
 
 
-def _decoded(statement: bytes) -> Book:
-    try:
-        return decode(Book, statement)
-    except StatementError as error:
-        raise CommandError(f"this is no version of the address book: {error}") from error
-
-
-def _opened(statement: bytes) -> Book:
-    """Return the version; CommandError when it adds an address that cannot be one."""
-    book = _decoded(statement)
-    for number, entry in enumerate(book.add):
-        if words := refuse_address(entry.network, entry.address):
-            raise CommandError(f"add[{number}].address: {entry.address}: {words}")
-    return book
+def _print_to_sign(book: Book) -> None:
+    """Print all of a version that can be read at once, and of a larger one what it is."""
+    added, removed = len(book.add), len(book.remove)
+    if added + removed <= SHOWN_MAX:
+        _print_summary(book)
+        return
+    changes = (("adds", f"{added} entries"), ("removes", f"{removed} entries"))
+    print_record([*_head(book), *changes, *_name(book)])
+    print_note("Read every entry of it first: custody book check FILE")
 
 
 def _print_summary(book: Book) -> None:
     """Print what signing the version means, and what nobody here can see: the entries so far."""
-    print_record(_summary(book))
+    print_record([*_head(book), *_changes(book), *_name(book)])
     if book.add:
         print_note("An entry that the address book has already stays as it is.")
     for entry in book.remove:  # an entry of old must stay removable, so only a word
@@ -179,15 +222,21 @@ def _print_summary(book: Book) -> None:
         print_note(words + "if the address book has no such entry, nothing is.")
 
 
-def _summary(book: Book) -> Iterator[tuple[str, str]]:
-    of = digest(encode(book))
+def _head(book: Book) -> Iterator[tuple[str, str]]:
     yield "address book", f"version {book.version}"
     yield "follows", book.previous or "none: the first"
+
+
+def _changes(book: Book) -> Iterator[tuple[str, str]]:
     for verb, entries in (("adds", book.add), ("removes", book.remove)):
         for entry in entries:
             yield verb, entry.address
             yield "  labelled", quoted(entry.label, "(no label)")
             yield "  network", entry.network
             yield "  memo", quoted(entry.memo, "(no memo)")
+
+
+def _name(book: Book) -> Iterator[tuple[str, str]]:
+    of = digest(encode(book))
     yield "digest", of
     yield "in words", spoken(of)

@@ -1,5 +1,6 @@
 """Signatures of officers under a policy or an address-book version, one a line of a file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -36,28 +37,44 @@ def sign_change(subject: str, of: str, previous: str, signature: Signature) -> S
 
     StatementError names what is wrong, such as a person whose name cannot be one.
     """
-    person, key = signature.by()
-    change = Change(
-        key=key.public,
-        person=person,
-        subject=subject,
-        digest=of,
-        previous=previous,
-        expires=hours_from_now(signature.expires_in),
-    )
-    signed = key.sign(change)
-    decode(Change, signed.statement)
+    (signed,) = sign_changes(subject, [(of, previous)], signature)
     return signed
+
+
+def sign_changes(
+    subject: str, versions: Sequence[tuple[str, str]], signature: Signature
+) -> list[Signed]:
+    """Return a person's signature under each (digest, previous); the key is opened once."""
+    person, key = signature.by()
+    expires, made = hours_from_now(signature.expires_in), []
+    for of, previous in versions:
+        change = Change(
+            key=key.public,
+            person=person,
+            subject=subject,
+            digest=of,
+            previous=previous,
+            expires=expires,
+        )
+        signed = key.sign(change)
+        decode(Change, signed.statement)
+        made.append(signed)
+    return made
 
 
 def keep_signature(signed: Signed, file: Path | None) -> None:
     """Append the signature to a file of signatures, or print it."""
-    line = format_signature(signed)
     if file is None:
-        print_line(line.rstrip("\n"))
+        print_line(format_signature(signed).rstrip("\n"))
         return
+    keep_signatures([signed], file)
+
+
+def keep_signatures(signed: Sequence[Signed], file: Path) -> None:
+    """Append signatures to a file of them."""
     if file.exists():
         parse_signatures(file.read_bytes())
     with file.open("a") as out:
-        out.write(line)
-    print_note(f"Signed; the signature is the last line of {file}.")
+        out.writelines(map(format_signature, signed))
+    what = "the signature is the last line" if len(signed) == 1 else f"the last {len(signed)} lines"
+    print_note(f"Signed; {what} of {file}.")

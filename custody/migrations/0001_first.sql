@@ -70,8 +70,12 @@ CREATE TABLE book_entry (
   address text NOT NULL,
   memo text NOT NULL,
   label text NOT NULL,
+  sequence bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+  ends text NOT NULL GENERATED ALWAYS AS (lower((left(address, 4) || right(address, 4)) COLLATE "C")) STORED,
   PRIMARY KEY (network, address, memo)
 );
+
+CREATE INDEX book_entry_ends ON book_entry (network, ends, sequence);
 
 -- Base units. `total` is what our own books say; `minimum` is what the chain wants to stay in the account; `set_aside` is
 -- what came in for the withdrawals that wait longest for funds.

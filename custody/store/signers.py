@@ -10,6 +10,8 @@ from psycopg.types.json import Jsonb
 from custody.store.database import Connection
 from policies.statements import Book, Destination
 
+_ENTRY: LiteralString = "sequence, network, address, memo, label"
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -47,6 +49,17 @@ class BookRow:
     changes: bytes
     applied: bool = False
     refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """An entry of custody's copy. `sequence` counts in the order in which they came."""
+
+    sequence: int
+    network: str
+    address: str
+    memo: str
+    label: str
 
 
 async def save(connection: Connection, row: SignerRow) -> None:
@@ -144,6 +157,39 @@ async def book_applied(connection: Connection, row: BookRow, book: Book) -> None
             "INSERT INTO book_entry VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
             [(entry.network, entry.address, entry.memo, entry.label) for entry in book.add],
         )
+
+
+async def hold_still(connection: Connection) -> None:
+    """Let this transaction, which begins here, see one version of the address book only."""
+    await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
+async def copied_version(connection: Connection) -> tuple[int, str]:
+    """Return (version, digest) that custody's own copy is of; (0, "") before the first."""
+    query = "SELECT version, digest FROM book_version WHERE applied ORDER BY version DESC LIMIT 1"
+    row = await (await connection.execute(query)).fetchone()
+    return (row[0], row[1]) if row else (0, "")
+
+
+async def entries(
+    connection: Connection, after: int, size: int, network: str, ends: Sequence[str]
+) -> list[EntryRow]:
+    """Return a page of entries, oldest first; with `ends`, those of a network that have them."""
+    if ends:
+        # A LIMIT for each of `ends` keeps the index in use, whatever the planner believes.
+        query: LiteralString = (
+            "SELECT entry.* FROM unnest(%s::text[]) AS asked (ends) CROSS JOIN LATERAL"
+            f" (SELECT {_ENTRY} FROM book_entry"
+            " WHERE (network, book_entry.ends) = (%s, asked.ends) AND sequence > %s"
+            " ORDER BY sequence LIMIT %s) AS entry ORDER BY sequence LIMIT %s"
+        )
+        values: tuple[object, ...] = (list(ends), network, after, size, size)
+    else:
+        query = f"SELECT {_ENTRY} FROM book_entry WHERE sequence > %s ORDER BY sequence LIMIT %s"
+        values = (after, size)
+    async with connection.cursor(row_factory=class_row(EntryRow)) as cursor:
+        await cursor.execute(query, values)
+        return await cursor.fetchall()
 
 
 async def in_address_book(connection: Connection, network: str, destination: Destination) -> bool:

@@ -14,6 +14,7 @@ from custody.store.signers import SignerRow
 from policies.codes import Code, Refusal
 from policies.policy_file import parse_policy
 from policies.statements import Book, digest, encode
+from signer.governance import Governance
 from tests.factories import CUSTOMER, HOUR, SOL, STRANGER, make_book
 from tests.integration import house as houses
 from tests.integration.house import House
@@ -172,7 +173,8 @@ async def test_a_new_policy_of_the_signer_is_custodys_too(house: House) -> None:
     tighter = tighter.replace(b'previous = ""', f'previous = "{house.policy.digest}"'.encode())
     house.policy = parse_policy(tighter.replace(b"version = 1", b"version = 2"))
     file = tighter.replace(b"version = 1", b"version = 2")
-    house.journal._db.execute("INSERT INTO policy VALUES (2, ?)", (file,))
+    at = house.gateway.guard._clock.now()
+    Governance(house.journal).put_in_force(house.policy, file, at)
     await house.stop()
     await house.start()
     await house.step()

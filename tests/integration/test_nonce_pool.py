@@ -9,7 +9,9 @@ from custody.chains.solana import SolanaNode
 from custody.chains.solana_checks import nonce_address
 from custody.flows import housekeeping, nonce_pool, sign
 from custody.flows.parts import Fee
-from tests.factories import CUSTOMER, SOL, make_book
+from policies.statements import digest, encode
+from signer.requests import Requests, Reservation
+from tests.factories import CUSTOMER, SOL, make_book, make_intent
 from tests.integration import house as houses
 from tests.integration.house import House
 from tests.integration.works import FEE
@@ -143,10 +145,17 @@ async def test_a_value_that_the_node_lied_about_does_not_hold_its_account(
 async def burn(house: House, index: int) -> tuple[int, bytes]:
     """Have the signer put a value into a message of which custody knows nothing."""
     ((value,),) = await house.sql("SELECT value FROM nonce WHERE index = %s", index)
-    house.journal._db.execute(
-        "INSERT INTO reservation VALUES ('gone', ?, ?, 'hot-sol', ?, ?, x'', NULL, 0)",
-        (f"w-{index}", f"intent-{index}", index, value),
+    intent = make_intent(request_id=f"gone-{index}")
+    reservation = Reservation(
+        intent=intent,
+        digest=digest(encode(intent)),
+        message=b"gone",
+        nonce_index=index,
+        nonce_value=bytes(value),
+        counters=(),
+        cost=0,
     )
+    Requests(house.journal).reserve(reservation, house.gateway.guard._clock.now())
     return index, bytes(value)
 
 
@@ -177,7 +186,7 @@ async def test_where_every_value_is_burnt_it_waits_for_a_nonce(house: House) -> 
     asked = len(house.gateway.asked)
     await house.step()
     assert len(house.gateway.asked) == asked == 4
-    house.journal._db.execute("DELETE FROM reservation WHERE requester = 'gone'")
+    house.journal.db.execute("UPDATE request SET nonce = NULL")  # all stand for other values now
     await house.sql("UPDATE nonce SET spent = %s WHERE index = 2", b"\1" * 32)  # it has moved on
     await house.step()
     assert (await house.row(row)).state == "COMPLETED"

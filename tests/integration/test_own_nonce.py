@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from custody.flows import decide, nonce_pool, sign
 from custody.store.withdrawals import Row
 from policies.statements import Cancel
-from signer.journal import Journal
+from signer.requests import Requests
 from tests.factories import CUSTOMER, SOL, key, public
 from tests.factories import sign as sign_statement
 from tests.integration import house as houses
@@ -68,7 +68,7 @@ async def lapsed(house: House, monkeypatch: pytest.MonkeyPatch, *, dies: bool) -
     claimed = await house.row(row)
     if dies:
         with monkeypatch.context() as patch:
-            crash_in(Journal, "reserve", patch)
+            crash_in(Requests, "reserve", patch)
             assert await house.dies(sign.ask(house.parts))
     house.clock.ahead_ms = 120_000
     await sign.ask(house.parts)

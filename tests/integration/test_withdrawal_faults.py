@@ -11,7 +11,7 @@ from custody.flows import broadcast, nonce_pool, sign
 from custody.store.database import Connection, Database
 from custody.store.withdrawals import Row
 from signer.hsm import Token
-from signer.journal import Journal
+from signer.requests import Requests
 from tests.factories import CUSTOMER, HOUR
 from tests.integration import house as houses
 from tests.integration.house import House
@@ -124,7 +124,14 @@ async def test_a_crash_after_any_effect_pays_once(
 
 
 @pytest.mark.parametrize(
-    ("where", "effect"), [(Journal, "reserve"), (Token, "sign"), (Journal, "record")]
+    ("where", "effect"),
+    [
+        (Requests, "see"),
+        (Requests, "reserve"),
+        (Token, "sign"),
+        (Requests, "record"),
+        (Token, "replace_records"),
+    ],
 )
 async def test_a_signer_that_dies_at_its_work_signs_one_message(
     house: House, monkeypatch: pytest.MonkeyPatch, where: type, effect: str

@@ -20,7 +20,8 @@ from custody.dev.postgres import EmbeddedPostgres
 from custody.flows import parts
 from custody.store import balances, nonces, withdrawals
 from custody.store.database import migrate
-from signer.journal import Journal
+from signer.anchor import Anchored
+from signer.requests import Requests
 from tests.factories import SOL
 from tests.integration.house import House
 from tests.integration.mischief import Crash, LocalGateway, crash_in
@@ -31,7 +32,13 @@ T = TypeVar("T")
 TEMPLATE = "trial_template"
 FUNDS = 2 * SOL
 # Where a process can die, right after the effect: in the signer, on a wire, inside a transaction.
-SIGNER_DEATHS = ((Journal, "reserve"), (Journal, "record"), (Journal, "end"))
+SIGNER_DEATHS = (
+    (Requests, "see"),
+    (Requests, "reserve"),
+    (Requests, "record"),
+    (Requests, "end"),
+    (Anchored, "settle"),
+)
 DEATHS: tuple[tuple[object, str], ...] = (
     (LocalGateway, "ask"),
     (SolanaNode, "send"),
@@ -77,7 +84,7 @@ class Trial:
     def dies(self, work: Awaitable[object], where: object, effect: str) -> bool:
         """Do the work; die when that effect is there. True when it died and started again."""
         with pytest.MonkeyPatch.context() as patch:
-            if isinstance(where, type) and where is Journal:
+            if isinstance(where, type) and where in {Anchored, Requests}:
                 crash_in(where, effect, patch)
             else:
                 _crash_in_async(where, effect, patch)

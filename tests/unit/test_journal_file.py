@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from signer.clock import Moment
+from signer.governance import Governance
 from signer.journal import Journal, JournalError
+from tests.factories import NOW, make_policy, policy_file
+
+AT = Moment(wall=NOW, steady=1, boot="boot-1")
 
 
 @pytest.fixture
@@ -18,36 +23,36 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(path: Path) -> Iterator[Journal]:
-    made = Journal.create(path, 1)
+    made = Journal.create(path, AT)
     yield made
     made.close()
 
 
 def test_a_journal_is_made_once_and_closed_to_others(journal: Journal, path: Path) -> None:
-    journal.install_policy(1, b"a policy")
+    Governance(journal).install(make_policy(), policy_file(), AT)
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     with pytest.raises(JournalError, match="exists already: signer init runs once"):
-        Journal.create(path, 1)
-    assert journal.policy() == b"a policy"
-    assert Journal.create(path.with_name("second"), 1).name != journal.name
+        Journal.create(path, AT)
+    assert Governance(journal).policy() == policy_file()
+    assert Journal.create(path.with_name("second"), AT).name != journal.name
 
 
 def test_an_unfinished_journal_is_made_anew(path: Path) -> None:
     """A power cut during `signer init` leaves at most the file that was being made."""
     path.with_name("journal.new").write_bytes(b"half")
-    Journal.create(path, 1).close()
+    Journal.create(path, AT).close()
     assert [file.name for file in path.parent.iterdir()] == ["journal"]
 
 
 def test_a_journal_in_use_is_refused(journal: Journal, path: Path) -> None:
     with pytest.raises(JournalError, match="locked: is another signer serving from it"):
         Journal(path)
-    journal.install_policy(1, b"a policy")  # and the first one goes on
+    Governance(journal).install(make_policy(), policy_file(), AT)  # and the first one goes on
 
 
 def test_a_missing_journal_is_not_made_by_opening_it(path: Path) -> None:
-    with pytest.raises(JournalError, match="does not exist: make it once with signer init"):
+    with pytest.raises(JournalError, match="does not exist: signer doctor says what to do"):
         Journal(path)
     assert not path.exists()
 
@@ -79,7 +84,7 @@ def test_a_file_that_is_no_whole_journal_is_refused(
     path: Path, damage: Callable[[Path], object]
 ) -> None:
     """Each is to be restored, and nobody is told to look for a second signer."""
-    Journal.create(path, 1).close()
+    Journal.create(path, AT).close()
     damage(path)
-    with pytest.raises(JournalError, match="restore it, or ask the quorum for signer recover"):
+    with pytest.raises(JournalError, match="signer doctor says what to do"):
         Journal(path)

@@ -14,6 +14,7 @@ from signer.chains.solana_jobs import (
     NONCE_RENT_MIN,
     build_nonce_open,
     build_transfer,
+    fee_of,
     refuse_destination,
 )
 from tests.factories import HOT_ADDRESS, STRANGER, key, make_intent, make_policy
@@ -44,7 +45,13 @@ def nonce_open(
         wallet="hot-sol", index=index, blockhash=blockhash, rent=rent, budget=make_budget(**budget)
     )
     built = build_nonce_open(WALLET, job)
-    return built if isinstance(built, Refusal) else signed(built)
+    if isinstance(built, Refusal):
+        return built
+    message, cost = built
+    assert cost == job.rent + fee_of(
+        WALLET, wire.Transfer(solana=wire.SolanaParameters(budget=job.budget))
+    )
+    return signed(message)
 
 
 def make_budget(unit_limit: int = 1000, unit_price: int = 0) -> wire.ComputeBudget:

@@ -7,7 +7,7 @@ import pytest
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.statements import Intent, Signed, digest, encode
-from signer.journal import Journal
+from signer.requests import Requests
 from tests.factories import key, make_intent, public, sign
 from tests.integration.mischief import Crash, crash_in
 from tests.signing import SignerRig, enveloped, transfer
@@ -52,7 +52,7 @@ def test_a_message_reserved_before_a_crash_can_be_ended(
 ) -> None:
     intent = make_intent()
     with monkeypatch.context() as patch:
-        crash_in(Journal, "reserve", patch)
+        crash_in(Requests, "reserve", patch)
         with pytest.raises(Crash):
             rig.ask(transfer(intent))
     rig.restart()
@@ -83,7 +83,7 @@ def test_the_tombstone_is_there_before_the_answer(
 ) -> None:
     intent = make_intent()
     with monkeypatch.context() as patch:
-        crash_in(Journal, "end", patch)
+        crash_in(Requests, "end", patch)
         with pytest.raises(Crash):
             rig.ask(end(intent))
     rig.restart()

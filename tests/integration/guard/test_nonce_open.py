@@ -62,7 +62,7 @@ def opens_left(rig: SignerRig) -> int:
 
 def test_attempts_are_counted_in_the_upkeep_window_over_a_restart(make_rig: MakeRig) -> None:
     upkeep = {"upkeep": ["24 hours", "1 SOL", 5]}
-    rig = make_rig(policy_file(windows=WINDOWS | upkeep))
+    rig = make_rig(policy_file(windows={**WINDOWS, **upkeep}))
     assert opens_left(rig) == 5
     rig.restart()
     assert opens_left(rig) == 0
@@ -77,7 +77,7 @@ def test_rent_and_fees_are_counted(make_rig: MakeRig) -> None:
     """Each attempt that fails pays a fee, so custody could burn the wallet."""
     cost = 1_447_680 + 5_000
     upkeep = {"upkeep": ["24 hours", f"0.00{3 * cost - 1} SOL", 100]}
-    rig = make_rig(policy_file(windows=WINDOWS | upkeep))
+    rig = make_rig(policy_file(windows={**WINDOWS, **upkeep}))
     assert opens_left(rig) == 2
 
 

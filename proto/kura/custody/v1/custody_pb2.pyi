@@ -363,6 +363,42 @@ class CreateBookVersionResponse(_message.Message):
     digest: str
     def __init__(self, state: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
+class ListBookEntriesRequest(_message.Message):
+    __slots__ = ("page_size", "page_token", "network", "look_alike_of")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    LOOK_ALIKE_OF_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    network: str
+    look_alike_of: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., network: _Optional[str] = ..., look_alike_of: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BookEntry(_message.Message):
+    __slots__ = ("network", "address", "memo", "label")
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MEMO_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    network: str
+    address: str
+    memo: str
+    label: str
+    def __init__(self, network: _Optional[str] = ..., address: _Optional[str] = ..., memo: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
+
+class ListBookEntriesResponse(_message.Message):
+    __slots__ = ("entries", "next_page_token", "book_version", "book_digest")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    BOOK_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BOOK_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[BookEntry]
+    next_page_token: str
+    book_version: str
+    book_digest: str
+    def __init__(self, entries: _Optional[_Iterable[_Union[BookEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., book_version: _Optional[str] = ..., book_digest: _Optional[str] = ...) -> None: ...
+
 class ListAuditEventsRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "after")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]

@@ -101,6 +101,11 @@ class CustodyStub:
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionResponse.FromString,
                 _registered_method=True)
+        self.ListBookEntries = channel.unary_unary(
+                '/kura.custody.v1.Custody/ListBookEntries',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListBookEntriesRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListBookEntriesResponse.FromString,
+                _registered_method=True)
         self.ListAuditEvents = channel.unary_unary(
                 '/kura.custody.v1.Custody/ListAuditEvents',
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListAuditEventsRequest.SerializeToString,
@@ -232,6 +237,15 @@ class CustodyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBookEntries(self, request, context):
+        """The address book's entries, oldest first, as custody's copy has them: its word only, so compare the version and digest
+        that come along. Roles: officer, auditor.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, network, look_alike_of, or a page_token of another filter).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListAuditEvents(self, request, context):
         """The audit log in order, oldest first. Check it yourself: each event names the hash of the one before.
         Roles: auditor, operator. Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token).
@@ -314,6 +328,11 @@ def add_CustodyServicer_to_server(servicer, server):
                     servicer.CreateBookVersion,
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionResponse.SerializeToString,
+            ),
+            'ListBookEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBookEntries,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListBookEntriesRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListBookEntriesResponse.SerializeToString,
             ),
             'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEvents,
@@ -679,6 +698,33 @@ class Custody:
             '/kura.custody.v1.Custody/CreateBookVersion',
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBookEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/ListBookEntries',
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListBookEntriesRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListBookEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,
