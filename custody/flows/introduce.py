@@ -31,7 +31,6 @@ _UNSEEN = frozenset(
         Code.JOB_MALFORMED,
         Code.POLICY_MISSING,
         Code.WALLET_NOT_HELD,
-        Code.SIGHTS_FULL,
         Code.CLOCK_DIFFERS,
         Code.JOURNAL_BEHIND,
         Code.JOURNAL_FOREIGN,

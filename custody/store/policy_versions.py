@@ -12,6 +12,8 @@ from custody.store.database import Connection, notify
 from policies.codes import Refusal
 from policies.statements import Signed
 
+PUT_LOCK = 0x6B757263
+
 
 class Progress(StrEnum):
     """How far a policy version or a veto is."""
@@ -90,6 +92,11 @@ async def page(connection: Connection, before: int, size: int) -> list[VersionRo
     """Return up to `size` versions below sequence `before`, newest first."""
     where: LiteralString = "WHERE sequence < %s ORDER BY sequence DESC LIMIT %s"
     return await _versions(connection, where, (before, size))
+
+
+async def one_at_a_time(connection: Connection) -> None:
+    """Let nobody else add a version until this transaction ends, so that the count is right."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (PUT_LOCK,))
 
 
 async def count_open(connection: Connection) -> int:
