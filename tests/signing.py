@@ -119,9 +119,9 @@ class SignerRig:
 
 
 def hold_keys(softhsm: SoftHsm, *labels: str) -> None:
-    """Put `key(label)` into the token under each label."""
+    """Put `key(label)` into the token under each label that it does not hold."""
     token = softhsm.open()
-    for label in labels:
+    for label in {*labels} - token.keys().keys():
         import_key(token._session, label, bytes(key(label)))
     token.close()
 

@@ -20,6 +20,7 @@ from tests.factories import CUSTOMER, HOUR, NOW, SOL, STRANGER, make_intent
 PLACE = ("hot-sol", "SOL")
 TOTAL = Counter(Scope.WALLET)
 DAY = 24 * HOUR
+FORGET_EVERY = requests_module._FORGET_EVERY
 FIRST = make_intent()
 
 
@@ -202,8 +203,13 @@ def three(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def look_at(requests: Requests, number: int, tick: int = 0, **changes: Any) -> Sight | None:
+    """Return what is known of an intent; None where it found no room, so that it stays new."""
     intent = make_intent(request_id=f"r-{number}", **changes)
-    return requests.see(intent, name_of(intent), None, at(tick))
+    sight = requests.see(intent, name_of(intent), None, at(tick))
+    query, name = "SELECT 1 FROM sight WHERE intent = ?", bytes.fromhex(name_of(intent))
+    noted = requests._db.execute(query, (name,)).fetchone()
+    assert noted or sight.age == 0
+    return sight if noted else None
 
 
 def new_place(number: int) -> Destination:
@@ -223,7 +229,7 @@ def test_so_many_intents_may_wait_and_those_known_go_on(journal: Journal) -> Non
 def test_what_expired_makes_room(requests: Requests) -> None:
     for number in range(3):
         look_at(requests, number, expires=NOW + HOUR + number)
-    assert look_at(requests, 3, HOUR - 1) is None
+    assert look_at(requests, 3, HOUR - FORGET_EVERY) is None
     assert look_at(requests, 3, HOUR, expires=NOW + DAY) == Sight(0, HOUR, 0)
     assert look_at(requests, 4, HOUR, expires=NOW + DAY) is None
 
@@ -252,11 +258,10 @@ def test_destinations_that_nothing_was_sent_to_are_bounded_too(
     seen = 0
     for number in range(10):
         intent = make_intent(request_id=f"r-{number}", destination=new_place(number))
-        seen += requests.see(intent, name_of(intent), None, at()) is not None
+        seen += look_at(requests, number, destination=new_place(number)) is not None
         requests.end(intent, name_of(intent), None, at())
         requests = Requests(journal) if reopened else requests
     assert seen == 3
-    assert look_at(requests, 10, destination=new_place(0)), "one that is known needs no room"
     assert look_at(requests, 11, destination=new_place(11)) is None
 
 
@@ -268,12 +273,24 @@ def test_destinations_long_unpaid_make_room_and_paid_ones_are_kept(requests: Req
     for number in range(1, 4):
         assert look_at(requests, number, destination=new_place(number))
     forget = requests_module._FORGET_TICKS
-    assert look_at(requests, 4, forget, destination=new_place(4)) is None
-    sight = look_at(requests, 5, forget + 1, destination=new_place(5))
-    assert sight == Sight(0, 0, 0)
-    assert look_at(requests, 6, forget + 1, destination=new_place(1)) == Sight(0, 0, 0)
-    known = look_at(requests, 7, forget + 1, destination=new_place(0))
-    assert known == Sight(0, forget + 1, SOL // 2)
+    later = forget + FORGET_EVERY
+    assert look_at(requests, 4, forget, destination=new_place(4), expires=NOW + DAY) is None
+    fresh = {"created": NOW + forget, "expires": NOW + later + DAY}
+    for number, place in ((5, 5), (6, 1)):
+        known = look_at(requests, number, later, destination=new_place(place), **fresh)
+        assert known == Sight(0, 0, 0)
+    known = look_at(requests, 7, later, destination=new_place(0), **fresh)
+    assert known == Sight(0, later, SOL // 2)
+
+
+def test_what_found_no_room_is_still_counted_when_it_is_paid(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests_module, "SIGHTS_MAX", 0)
+    assert look_at(requests, 1) is None
+    requests.reserve(reservation(), at())
+    known = requests.see(FIRST, name_of(FIRST), None, at(7))
+    assert known == Sight(0, 7, FIRST.amount)
 
 
 def messages(journal: Journal) -> list[int]:
