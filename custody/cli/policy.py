@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from custody.cli import policy_versions
 from custody.cli.changes import Signature, keep_signature, sign_change
 from custody.cli.explain import answer, explain, question, seats_words
 from custody.cli.output import clipped, print_line, print_record, spoken
@@ -16,6 +17,7 @@ from policies.reader import FileError
 from policies.statements import Change, decode
 
 app = App(name="policy")
+policy_versions.add_to(app)
 File = Annotated[Path, Parameter(help="The policy file.")]
 
 

@@ -1,5 +1,7 @@
 """What nobody asks for: the signer's status, address-book versions, inflows, expiries."""
 
+from dataclasses import replace
+
 import structlog
 
 from custody.chains.errors import NodeError
@@ -15,6 +17,7 @@ from custody.store.signers import Proposal, SignerRow
 from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.policy_file import parse_policy
 from policies.statements import Book, decode, digest
 
 BATCH = 100
@@ -38,9 +41,10 @@ async def read_status(parts: WorkerParts) -> bool:
         book_digest=status.book_digest,
         locked=status.locked,
         locked_message=status.locked_message,
-        proposals=tuple(_proposal(item) for item in status.proposals),
     )
     async with parts.database.transaction() as connection:
+        proposals = [await _proposal(connection, item) for item in status.proposals]
+        row = replace(row, proposals=tuple(proposals))
         before = await signers.latest(connection)
         await signers.save(connection, row)
         if before is None or before.policy_digest != row.policy_digest:
@@ -53,8 +57,12 @@ async def read_status(parts: WorkerParts) -> bool:
     return False
 
 
-def _proposal(item: wire.Proposal) -> Proposal:
-    return Proposal(item.digest, within_calendar(item.earliest_time), tuple(item.vetoed_by))
+async def _proposal(connection: Connection, item: wire.Proposal) -> Proposal:
+    """Return a policy version that waits; whom it removes cannot veto it."""
+    version = await policy_versions.get(connection, item.digest) if item.vetoed_by else None
+    people = parse_policy(version.file).people if version else item.vetoed_by
+    vetoed_by = tuple(person for person in item.vetoed_by if person in people)
+    return Proposal(item.digest, within_calendar(item.earliest_time), vetoed_by)
 
 
 async def _changed(
