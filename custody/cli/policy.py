@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.types import NonNegativeInt
 
+from custody.cli import policy_versions
 from custody.cli.blast_radius import print_blast_radius
 from custody.cli.changes import Signature, keep_signature, sign_change
 from custody.cli.explain import answer, explain, question, seats_words
@@ -18,6 +19,7 @@ from policies.reader import FileError
 from policies.statements import Change, decode
 
 app = App(name="policy")
+policy_versions.add_to(app)
 File = Annotated[Path, Parameter(help="The policy file.")]
 
 
