@@ -30,6 +30,8 @@ _STATUS: dict[Code, grpc.StatusCode] = {
             Code.ARGUMENT_INVALID,
             Code.APPROVAL_INVALID,
             Code.BOOK_MALFORMED,
+            Code.POLICY_MALFORMED,
+            Code.VETO_INVALID,
         ),
         grpc.StatusCode.INVALID_ARGUMENT,
     ),
