@@ -56,7 +56,7 @@ Figures = dict[str, float]
 
 def chain(entries: int) -> Iterator[Book]:
     """Yield versions that add so many entries of addresses that are always the same ones."""
-    drawn = random.Random(entries)  # noqa: S311 - addresses, not keys
+    drawn = random.Random(entries)
     added = [
         BookEntry(
             network=NETWORK,
@@ -207,7 +207,7 @@ async def _timed(work: Callable[[int], Awaitable[object]], times: int) -> list[f
 
 def _some(books: Sequence[Book]) -> list[BookEntry]:
     """Return entries to ask for, from everywhere."""
-    drawn = random.Random(0)  # noqa: S311
+    drawn = random.Random(0)
     return [drawn.choice(drawn.choice(books).add) for _ in range(LOOKUPS)]
 
 
