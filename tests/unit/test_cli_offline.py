@@ -22,6 +22,7 @@ from tests.memory_custody import MemoryCustody, config_file, key_file
 Run = Callable[..., tuple[int, str, str]]
 POLICY = policy_file()
 SOMEBODY = "with the approval of 1 of operations (alice, bob)"
+MUCH = "1000000 SOL in 1000000 transactions"
 BOTH = f"{SOMEBODY} and 1 of risk (bob, carol), 2 different people"
 
 
@@ -98,14 +99,8 @@ def test_a_policy_is_explained_in_sentences(run: Run, policy: Path) -> None:
     assert out.splitlines() == [
         "No transaction from hot-sol is above 50 SOL, whoever approves it.",
         "None pays the network more than 0.001 SOL.",
-        (
-            "In any 24 hours, what nobody approved takes at most 1000000 SOL in 1000000 transactions, "
-            "fees included."
-        ),
-        (
-            "In any 24 hours, what people approved takes at most 1000000 SOL in 1000000 transactions, "
-            "fees included."
-        ),
+        f"In any 24 hours, what nobody approved takes at most {MUCH}, fees included.",
+        f"In any 24 hours, what people approved takes at most {MUCH}, fees included.",
         (
             "In any 24 hours, opening and keeping nonce accounts takes at most 1 SOL in 1000 "
             "transactions, fees included."

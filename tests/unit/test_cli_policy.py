@@ -72,8 +72,8 @@ def test_differences_are_said_in_words(run: Run, file: Callable[..., Path]) -> N
     assert out.splitlines() == [
         "tightens  hot-sol: enabled True → False",
         (
-            "tightens  customers, above 10 SOL up to 40 SOL: approvals 1 of operations and 1 of risk → "
-            "2 of operations and 1 of risk"
+            "tightens  customers, above 10 SOL up to 40 SOL: approvals "
+            "1 of operations and 1 of risk → 2 of operations and 1 of risk"
         ),
         "It is in force at once: all of it only tightens.",
     ]
@@ -196,8 +196,8 @@ def test_everything_else_that_a_rule_asks_is_explained(run: Run, file: Callable[
         "may send from hot-sol to any destination that screening attests (rule customers):",
         (
             "up to 5 SOL with the approval of 2 of operations (alice, bob), 2 different people, or "
-            "with the approval of 1 of risk (bob, carol), and of the services screening and travel, "
-            "2 hours after the signer first saw it"
+            "with the approval of 1 of risk (bob, carol), and of the services screening and "
+            "travel, 2 hours after the signer first saw it"
         ),
         "  only mon-fri 09:00-18:00 Asia/Tokyo",
         "  1 SOL in all to a destination in its first 1 day",
