@@ -170,8 +170,8 @@ def _silenced(
     where: str, old: tuple[Policy, Rule], tier: Tier, new: tuple[Policy, Rule, Tier]
 ) -> Iterator[Difference]:
     """Yield who could reject, is still there and cannot any more: what they stopped would pass."""
-    there = new[0].people.keys() | new[0].services.keys()
-    for name in sorted((approvers_of(*old, tier) & there) - approvers_of(*new)):
+    could = approvers_of(*old, tier) & new[0].people.keys()  # a service less is told by itself
+    for name in sorted(could - approvers_of(*new)):
         yield Difference(f"{where}: {name} can no longer reject", tightens=False)
 
 

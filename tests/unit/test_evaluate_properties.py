@@ -108,7 +108,7 @@ def should_be_allowed(policy: Policy, intent: Intent, facts: Facts) -> bool:
     )
 
 
-@PROPERTY
+@settings(PROPERTY, max_examples=400)
 @given(some_policies(), st.data())
 def test_a_verdict_always_comes_and_is_yes_only_where_the_policy_says_so(
     policy: Policy, data: st.DataObject
