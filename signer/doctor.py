@@ -16,6 +16,7 @@ import PyKCS11 as P
 from policies.fields import key_text, raw_key
 from policies.policy import Policy
 from policies.policy_file import parse_policy
+from policies.spare import spares
 from signer import anchor, hardening
 from signer.chains.solana_address import encode_address
 from signer.clock import Clock, look
@@ -37,6 +38,7 @@ from signer.settings import Settings
 from signer.setup import read_status
 
 _RUNBOOK, _PIN = "docs/runbooks/recover.md", "docs/runbooks/pin.md"
+_OFFICERS = "docs/runbooks/officers.md"
 _RECOVER = f"by quorum: signer recover prepare FILE ({_RUNBOOK})"
 _NEW_PIN = f"set a new one with the SO PIN's keyholders: signer pin ({_PIN})"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -225,6 +227,12 @@ _NO_POLICY = Finding(
 
 def _version(policy: Policy) -> Iterator[Finding]:
     yield Finding("policy", f"version {policy.version}, {policy.digest}")
+    for spare in spares(policy):
+        if spare.what == "change" and not spare.losses:
+            names = " or ".join(name for names in spare.people for name in names)
+            found = f"one more loss and no change is possible: {spare.quorum} cannot do without"
+            do = f"name more people while that can be done ({_OFFICERS})"
+            yield Finding("quorum", f"{found} {names}", do, signs=True)
 
 
 def _wallets(policy: Policy, audit_key: str, held: Mapping[str, bytes]) -> Iterator[Finding]:

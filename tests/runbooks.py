@@ -1,14 +1,15 @@
 """Runs what a page under docs/runbooks shows: every `$ command` in its console blocks, as written.
 
 What the page shows below a command must be what is printed; `…` stands for anything within a
-line, and alone for any lines. /srv/signer, where the pages' signer has its files, is the host's
+line, and alone for any lines. A command fails where the page shows `signer: ` and why, and
+nowhere else. /srv/signer, where the pages' signer has its files, is the host's
 folder, and `signer` is given that host's settings.
 """
 
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +50,15 @@ def _steps(block: str) -> Iterator[Step]:
 class Reader:
     """Somebody who types a page's commands in one folder, and what the questions ask for."""
 
-    def __init__(self, folder: Path, host: Host | None = None) -> None:
+    def __init__(self, folder: Path, host: Host | None = None, given: Sequence[str] = ()) -> None:
+        """`given`: the arguments that `signer` gets before those of the page."""
         self.folder, self.host = folder, host
         self.typed = ""
+        self.environment = host._environment() if host else {"LANG": "C.UTF-8"}
         programs = folder / "programs"
         programs.mkdir(exist_ok=True)
-        given = ["--config", str(host.directory / "signer.toml")] if host else []
+        if host:
+            given = ["--config", str(host.directory / "signer.toml")]
         for name, before, more in (("signer", ISOLATED, given), ("custody", [], [])):
             line = " ".join([*before, str(BIN / name), *more, '"$@"'])
             (programs / name).write_text(f"#!/bin/sh\nexec {line}\n")
@@ -63,12 +67,13 @@ class Reader:
     def follow(self, block: list[Step]) -> None:
         """Run each step of a block and compare what it prints."""
         for step in block:
-            printed = self.run(step.command)
+            printed, code = self.run(step.command)
+            assert bool(code) == any(line.startswith("signer: ") for line in step.shown), printed
             shown = "\n".join(step.shown)
             assert agrees(shown, printed), f"{step.command}\nshows\n{shown}\nprinted\n{printed}"
 
-    def run(self, command: str) -> str:
-        """Return what one command prints, with the page's paths."""
+    def run(self, command: str) -> tuple[str, int]:
+        """Return what one command prints, with the page's paths, and its exit code."""
         own = str(self.host.directory) if self.host else "/srv/signer"
         done = subprocess.run(
             ["bash", "-c", command.replace("/srv/signer", own)],
@@ -83,18 +88,18 @@ class Reader:
         )
         if self.host:
             self.host.assert_no_pin(done.stdout + done.stderr)
-        done.stdout = done.stdout.replace(DIGEST_PROMPT, f"{DIGEST_PROMPT}\n")  # as Enter shows
+        for asked in (DIGEST_PROMPT, "of the six words: "):
+            done.stdout = done.stdout.replace(asked, asked + "\n")  # as typing Enter shows
         out = done.stdout if done.stdout.endswith("\n") or not done.stdout else done.stdout + "\n"
-        return (out + done.stderr).replace(own, "/srv/signer")
+        return (out + done.stderr).replace(own, "/srv/signer"), done.returncode
 
     def _environment(self) -> dict[str, str]:
-        environment = self.host._environment() if self.host else {"LANG": "C.UTF-8"}
         path = f"{self.folder / 'programs'}:{BIN}:/usr/bin:/bin"
-        return environment | {"PATH": path, "HOME": "/nonexistent", "COLUMNS": "200"}
+        return self.environment | {"PATH": path, "HOME": "/nonexistent", "COLUMNS": "200"}
 
     def _answer(self, command: str) -> str:
         """What is typed when asked: the first word of what is signed, or `typed`."""
-        signing = re.match(r"custody (?:recover|book|policy) sign (\S+)", command)
+        signing = re.match(r"custody (?:--config \S+ )?\w+ (?:sign|veto) (\S+)", command)
         if signing:
             return digest_words(digest((self.folder / signing[1]).read_bytes()))[0] + "\n"
         return self.typed

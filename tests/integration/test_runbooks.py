@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from custody.dev.layout import OFFICERS, Layout
+from custody.dev.system import System
+from custody.keys import load_key
 from policies.fields import raw_key
 from policies.statements import digest, encode
 from signer.chains.solana_address import encode_address
@@ -21,6 +24,7 @@ from tests.signer_host import Host, temporary_host
 from tests.signing import apply_statement
 
 RECOVER, PIN = sections("recover.md"), sections("pin.md")
+OFFICERS_PAGE = sections("officers.md")
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +191,8 @@ def test_no_command_is_left_out() -> None:
         "Wrong clock",
     ]
     assert [*PIN] == ["User PIN wrong, lost or locked", "SO PIN lost"]
+    parts = ["Who can be spared", "An officer leaves", "A key is stolen, or may be"]
+    assert [*OFFICERS_PAGE] == parts
 
 
 def test_what_is_not_shown_fails() -> None:
@@ -211,3 +217,56 @@ def test_links_lead_somewhere() -> None:
             headings = [line.lstrip("# ") for line in other.splitlines() if line.startswith("#")]
             names = {heading.lower().replace(" ", "-").replace(",", "") for heading in headings}
             assert not part or part in names, (page.name, target)
+
+
+@pytest.fixture
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    whole = System(tmp_path_factory.mktemp("k") / "up", print, in_memory_chain=True)
+    try:
+        whole.up()
+        yield whole
+    finally:
+        whole.down()
+
+
+def test_officers(system: System, tmp_path: Path) -> None:
+    """The whole page, in order: one leaves, her new key waits, and is vetoed."""
+    layout = system.layout
+    for person in OFFICERS:
+        (tmp_path / f"{person}.toml").symlink_to(layout.client(person))
+        shutil.copy(layout.key(person), tmp_path / f"{person}.pem")
+    shutil.copy(layout.policy, tmp_path / "policy.toml")
+    reader = Reader(tmp_path, given=["--config", str(layout.signer_settings)])
+    reader.environment |= layout.environment
+    checked, seen = OFFICERS_PAGE["Who can be spared"]
+    reader.follow(checked)
+    reader.follow(seen)
+    shown, left = OFFICERS_PAGE["An officer leaves"]
+    reader.follow(shown)
+    first = (tmp_path / "policy-2.toml").read_text()
+    second = first.replace("version = 1\n", "version = 2\n")
+    second = second.replace('previous = ""', f'previous = "{digest(first.encode())}"')
+    second = second.replace('["alice", "bob"]', '["bob"]')
+    second = re.sub(r"\[people\.alice\]\nkeys = .*\n", "", second)
+    (tmp_path / "policy-2.toml").write_text(second)
+    reader.follow(left)
+    pin_policy(layout, second)
+    created, waits, stopped = OFFICERS_PAGE["A key is stolen, or may be"]
+    reader.typed = "a few words of hers\n" * 2
+    reader.follow(created)
+    new = load_key(tmp_path / "alice-new.pem", lambda: b"a few words of hers").public
+    third = first.replace("version = 1\n", "version = 3\n")
+    third = third.replace('previous = ""', f'previous = "{digest(second.encode())}"')
+    third = re.sub(r"(\[people\.alice\]\nkeys = ).*", rf'\1["{new}"]', third)
+    (tmp_path / "policy-3.toml").write_text(third)
+    reader.follow(waits)
+    reader.follow(stopped)
+
+
+def pin_policy(layout: Layout, policy: str) -> None:
+    """Everybody puts the new digest into their settings."""
+    for person in OFFICERS:
+        file = layout.client(person)
+        digest_now = digest(policy.encode())
+        line = f'policy_digest = "{digest_now}"'
+        file.write_text(re.sub("policy_digest = .*", line, file.read_text()))
