@@ -19,6 +19,7 @@ from custody import filters, tracing, views
 from custody.call_log import CallLog
 from custody.errors import abort
 from custody.flows import checks, create, decide
+from custody.flows import policy_versions as versions
 from custody.flows.book import create_book_version
 from custody.flows.parts import Parts, unix_ms
 from custody.flows.status import gather
@@ -48,6 +49,7 @@ DATABASE_AWAY = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not 
 DATABASE_FULL = Refusal(Code.DATABASE_UNREACHABLE, "custody's database takes nothing: disk full")
 FAULT = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
 _NAME = re.compile(r"withdrawals/([0-9a-f]{64})")
+_VERSION = re.compile(r"policyVersions/([0-9a-f]{64})")
 log = structlog.get_logger()
 
 Method = Callable[["CustodyServicer", Any, Identity], Awaitable[Any]]
@@ -314,6 +316,61 @@ class CustodyServicer(custody_pb2_grpc.CustodyServicer):
         )
 
     @answering
+    async def CreatePolicyVersion(  # noqa: N802
+        self, request: wire.CreatePolicyVersionRequest, _: Identity
+    ) -> wire.CreatePolicyVersionResponse | Refusal:
+        """Hand a signed policy version to the signer."""
+        changes = [_signed(item) for item in request.changes]
+        made = await versions.create_policy_version(self._parts, request.policy, changes)
+        if isinstance(made, Refusal):
+            return made
+        shown = views.policy_version(made, whole=False)
+        return wire.CreatePolicyVersionResponse(policy_version=shown)
+
+    @answering
+    async def GetPolicyVersion(  # noqa: N802
+        self, request: wire.GetPolicyVersionRequest, _: Identity
+    ) -> wire.GetPolicyVersionResponse | Refusal:
+        """Show one policy version with its file and signatures."""
+        name = _version_digest(request.name, "name")
+        if isinstance(name, Refusal):
+            return name
+        found = await versions.get_policy_version(self._parts, name)
+        if isinstance(found, Refusal):
+            return found
+        shown = views.policy_version(found, whole=True)
+        return wire.GetPolicyVersionResponse(policy_version=shown)
+
+    @answering
+    async def ListPolicyVersions(  # noqa: N802
+        self, request: wire.ListPolicyVersionsRequest, _: Identity
+    ) -> wire.ListPolicyVersionsResponse | Refusal:
+        """Show policy versions, newest first."""
+        page = open_numbered_page(request.page_size, request.page_token, NEWEST)
+        if isinstance(page, Refusal):
+            return page
+        size, before = page
+        found = await versions.list_policy_versions(self._parts, before, size)
+        shown = [views.policy_version(item, whole=False) for item in found]
+        token = token_after(len(found), size, found[-1].row.sequence if found else 0)
+        return wire.ListPolicyVersionsResponse(policy_versions=shown, next_page_token=token)
+
+    @answering
+    async def CreateVeto(  # noqa: N802
+        self, request: wire.CreateVetoRequest, who: Identity
+    ) -> wire.CreateVetoResponse | Refusal:
+        """Hand one officer's veto to the signer."""
+        change = _version_digest(request.parent, "parent")
+        if isinstance(change, Refusal):
+            return change
+        signed = _signed(request.veto)
+        applied = await versions.create_veto(self._parts, who.name, change, signed)
+        if isinstance(applied, Refusal):
+            return applied
+        name = f"{request.parent}/vetoes/{who.name}"
+        return wire.CreateVetoResponse(veto=wire.Veto(name=name, applied=applied))
+
+    @answering
     async def CreateBookVersion(  # noqa: N802
         self, request: wire.CreateBookVersionRequest, _: Identity
     ) -> wire.CreateBookVersionResponse | Refusal:
@@ -404,7 +461,13 @@ def _signed(item: wire.SignedStatement) -> Signed:
     return Signed(item.statement, item.signature)
 
 
-def _digest(name: str, field: str) -> str | Refusal:
-    match = _NAME.fullmatch(name)
-    words = "must be withdrawals/ and 64 lower-case hex digits"
+def _version_digest(name: str, field: str) -> str | Refusal:
+    return _digest(name, field, _VERSION, "policyVersions/")
+
+
+def _digest(
+    name: str, field: str, pattern: re.Pattern[str] = _NAME, kind: str = "withdrawals/"
+) -> str | Refusal:
+    match = pattern.fullmatch(name)
+    words = f"must be {kind} and 64 lower-case hex digits"
     return match[1] if match else Refusal(Code.ARGUMENT_INVALID, words, field=field)

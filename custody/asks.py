@@ -134,6 +134,30 @@ def get_policy() -> Ask[wire.GetPolicyResponse]:
     return Ask("GetPolicy", wire.GetPolicyRequest(), _whole)
 
 
+def create_policy_version(policy: bytes, changes: Sequence[Signed]) -> Ask[wire.PolicyVersion]:
+    """Hand over a policy version."""
+    signed = [_statement(change) for change in changes]
+    request = wire.CreatePolicyVersionRequest(policy=policy, changes=signed)
+    return Ask("CreatePolicyVersion", request, attrgetter("policy_version"))
+
+
+def get_policy_version(name: str) -> Ask[wire.PolicyVersion]:
+    """Ask for `policyVersions/{digest}`."""
+    request = wire.GetPolicyVersionRequest(name=name)
+    return Ask("GetPolicyVersion", request, attrgetter("policy_version"))
+
+
+def list_policy_versions() -> Pages[wire.PolicyVersion]:
+    """Ask for the policy versions."""
+    return Pages("ListPolicyVersions", wire.ListPolicyVersionsRequest, "policy_versions")
+
+
+def create_veto(name: str, veto: Signed) -> Ask[wire.Veto]:
+    """Hand over an officer's veto."""
+    request = wire.CreateVetoRequest(parent=name, veto=_statement(veto))
+    return Ask("CreateVeto", request, attrgetter("veto"))
+
+
 def create_book_version(
     book: bytes, changes: Sequence[Signed]
 ) -> Ask[wire.CreateBookVersionResponse]:

@@ -137,6 +137,22 @@ class CustodyCalls:
         """Return what custody says is in force; compare the digest with one you trust."""
         return self._call(asks.get_policy())
 
+    def create_policy_version(self, policy: bytes, changes: Sequence[Signed]) -> wire.PolicyVersion:
+        """Hand over a policy version with its signatures; again, to ask the signer at once."""
+        return self._call(asks.create_policy_version(policy, changes))
+
+    def get_policy_version(self, name: str) -> wire.PolicyVersion:
+        """Return `policyVersions/{digest}` with its file; check the digest yourself."""
+        return self._call(asks.get_policy_version(name))
+
+    def list_policy_versions(self) -> Iterator[wire.PolicyVersion]:
+        """Yield the policy versions that came this way, newest first, without their files."""
+        return self._pages(asks.list_policy_versions())
+
+    def create_veto(self, name: str, veto: Signed) -> wire.Veto:
+        """Hand over an officer's signed veto of `policyVersions/{digest}`."""
+        return self._call(asks.create_veto(name, veto))
+
     def create_book_version(
         self, book: bytes, changes: Sequence[Signed]
     ) -> wire.CreateBookVersionResponse:

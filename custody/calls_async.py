@@ -132,6 +132,24 @@ class AsyncCustodyCalls:
         """Return what custody says is in force; compare the digest with one you trust."""
         return await self._call(asks.get_policy())
 
+    async def create_policy_version(
+        self, policy: bytes, changes: Sequence[Signed]
+    ) -> wire.PolicyVersion:
+        """Hand over a policy version with its signatures; again, to ask the signer at once."""
+        return await self._call(asks.create_policy_version(policy, changes))
+
+    async def get_policy_version(self, name: str) -> wire.PolicyVersion:
+        """Return `policyVersions/{digest}` with its file; check the digest yourself."""
+        return await self._call(asks.get_policy_version(name))
+
+    def list_policy_versions(self) -> AsyncIterator[wire.PolicyVersion]:
+        """Yield the policy versions that came this way, newest first, without their files."""
+        return self._pages(asks.list_policy_versions())
+
+    async def create_veto(self, name: str, veto: Signed) -> wire.Veto:
+        """Hand over an officer's signed veto of `policyVersions/{digest}`."""
+        return await self._call(asks.create_veto(name, veto))
+
     async def create_book_version(
         self, book: bytes, changes: Sequence[Signed]
     ) -> wire.CreateBookVersionResponse:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policies.fields import key_text
-from policies.statements import Approval, Cancel, Change, Intent, Signed, encode
+from policies.statements import Approval, Cancel, Change, Intent, Signed, Veto, encode
 
 # PKCS8 by OpenSSL stretches a passphrase by 2,048 rounds of PBKDF2 only, so its length has to do
 # it: NIST SP 800-63B-4, 3.1.1.2, asks for 15 characters where a passphrase stands alone.
@@ -40,7 +40,7 @@ class SigningKey:
         """Return the public half."""
         return f"SigningKey({self.public})"
 
-    def sign(self, statement: Intent | Approval | Cancel | Change) -> Signed:
+    def sign(self, statement: Intent | Approval | Cancel | Change | Veto) -> Signed:
         """Return the statement's exact bytes and the signature; ValueError for another's key."""
         if statement.key != self.public:
             raise ValueError(f"the statement names the key {statement.key}, not {self.public}")

@@ -22,7 +22,7 @@ NOUNS = {
     "approval": "Decide on withdrawals, as an officer.",
     "wallet": "See the wallets.",
     "balance": "See what the wallets hold.",
-    "policy": "Read, check, explain and sign the policy.",
+    "policy": "Read, check, explain, sign, propose and veto the policy.",
     "book": "Make, check, sign and apply versions of the address book.",
     "recover": "Sign that a signer goes on with a new journal.",
     "status": "See how custody is doing and what to do next. For example: custody status",

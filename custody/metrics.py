@@ -72,8 +72,16 @@ def gauges(facts: Facts) -> Iterator[GaugeMetricFamily]:
         waiting.add_metric((queue.state, queue.waiting_for), queue.count)
         oldest.add_metric((queue.state, queue.waiting_for), (now - queue.oldest).total_seconds())
     seen = GaugeMetricFamily("kura_signer_seconds", "Since its last answer.", labels=("signer",))
+    locked = GaugeMetricFamily(
+        "kura_signer_locked", "1 when it signs nothing.", labels=("signer", "code")
+    )
+    proposals = GaugeMetricFamily("kura_policy_proposals", "That wait.", labels=("vetoed",))
     for signer in facts.signers:
         seen.add_metric((signer.audit_key,), (now - signer.seen).total_seconds())
+        locked.add_metric((signer.audit_key, signer.locked), float(bool(signer.locked)))
+    for vetoed in ("no", "yes"):
+        waits = [p for s in facts.signers[:1] for p in s.proposals]
+        proposals.add_metric((vetoed,), sum(bool(p.vetoed_by) == (vetoed == "yes") for p in waits))
     amounts = GaugeMetricFamily("kura_balance", "Base units.", labels=("wallet", "asset", "kind"))
     nonces = GaugeMetricFamily("kura_nonces", "Nonce accounts.", labels=("wallet", "kind"))
     for pool in facts.pools:
@@ -93,7 +101,8 @@ def gauges(facts: Facts) -> Iterator[GaugeMetricFamily]:
     todo = GaugeMetricFamily(
         "kura_next_actions", "How many `custody status` names.", len(next_actions(facts))
     )
-    yield from (waiting, oldest, seen, amounts, nonces, lag, answers, policy, todo)
+    yield from (waiting, oldest, seen, locked, proposals, amounts, nonces)
+    yield from (lag, answers, policy, todo)
 
 
 @contextmanager

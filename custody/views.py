@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from custody.domain.states import State
-from custody.flows.status import Facts, next_actions
+from custody.flows.policy_versions import NAME, Shown
+from custody.flows.status import Facts, next_actions, waiting_words
 from custody.store.balances import Balance
-from custody.store.signers import EntryRow
+from custody.store.policy_versions import Progress
+from custody.store.signers import EntryRow, Proposal
 from custody.store.withdrawals import Row
 from kura.custody.v1 import custody_pb2 as wire
+from kura.signer.v1 import signer_pb2 as signer
 from policies.advice import NEXT
 from policies.approvals import open_approvals
 from policies.codes import Code, Refusal
@@ -62,6 +65,29 @@ def seats_still_missing(
     return list(approvals_missing(policy, rule, tier, opened))
 
 
+def policy_version(item: Shown, *, whole: bool) -> wire.PolicyVersion:
+    """Return a policy version; `whole` with its file and the signatures under it."""
+    row = item.row
+    code = Code(row.refusal_code) if row.refusal_code else None
+    waits = row.state == Progress.DELAYED and row.earliest
+    frame = signer.PolicyVersion.FromString(row.changes) if whole else signer.PolicyVersion()
+    return wire.PolicyVersion(
+        name=f"{NAME}{row.digest}",
+        version=str(row.version),
+        state=f"POLICY_VERSION_STATE_{row.state}",
+        earliest_time=_of_ms(row.earliest) if waits else None,
+        signed_by=row.people.split(","),
+        vetoed_by=item.vetoed_by,
+        refusal=refusal("signer", Refusal(code, row.refusal_message)) if code else None,
+        create_time=timestamp(row.create_time),
+        policy=frame.file,
+        changes=[
+            wire.SignedStatement(statement=change.statement, signature=change.signature)
+            for change in frame.changes
+        ],
+    )
+
+
 def wallet(policy: Policy, item: Wallet) -> wire.Wallet:
     """Return a wallet as the policy names it."""
     return wire.Wallet(
@@ -105,6 +131,8 @@ def status(facts: Facts) -> wire.GetStatusResponse:
                 waiting_for=item.waiting_for,
                 count=item.count,
                 oldest_create_time=timestamp(item.oldest),
+                earliest_time=timestamp(item.earliest) if item.retried else None,
+                next=waiting_words(item),
             )
             for item in facts.queues
         ],
@@ -115,6 +143,9 @@ def status(facts: Facts) -> wire.GetStatusResponse:
                 policy_version=versions.get(item.policy_digest, ""),
                 policy_digest=item.policy_digest,
                 book_version=str(item.book_version),
+                locked=item.locked,
+                locked_message=item.locked_message,
+                proposals=[_proposal(proposal) for proposal in item.proposals],
             )
             for item in facts.signers
         ],
@@ -139,6 +170,14 @@ def status(facts: Facts) -> wire.GetStatusResponse:
     )
 
 
+def _proposal(item: Proposal) -> wire.PolicyProposal:
+    return wire.PolicyProposal(
+        name=f"{NAME}{item.digest}",
+        earliest_time=_of_ms(item.earliest),
+        vetoed_by=item.vetoed_by,
+    )
+
+
 def refusal(by: str, said: Refusal) -> wire.Refusal:
     """Return a refusal as a value of the API, with what to do next."""
     return wire.Refusal(
@@ -160,6 +199,10 @@ def _past_refusal(row: Row) -> wire.Refusal | None:
 
 def _signed(signed: Signed) -> wire.SignedStatement:
     return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+
+
+def _of_ms(milliseconds: int) -> Timestamp:
+    return timestamp(datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
 def timestamp(time: datetime) -> Timestamp:

@@ -11,7 +11,7 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from custody.domain.states import ImpossibleTransitionError
-from custody.flows import broadcast, end, housekeeping, nonce_pool, sign
+from custody.flows import apply, broadcast, end, housekeeping, introduce, nonce_pool, sign
 from custody.flows.parts import WorkerParts
 from custody.metrics import STEPS
 from custody.store.database import what_to_do
@@ -26,10 +26,17 @@ Step = Callable[[WorkerParts], Awaitable[bool]]
 # Each line runs on its own: a slow node does not hold up the signer.
 LINES: dict[str, tuple[Step, ...]] = {
     "sign": (sign.claim, sign.ask),
+    "introduce": (introduce.introduce,),
     "end": (end.ask,),
     "broadcast": (broadcast.start, broadcast.send),
     "confirm": (broadcast.confirm,),
-    "signer": (housekeeping.read_status, housekeeping.apply_book),
+    # Vetoes before versions: one that custody has is never too late because of custody.
+    "signer": (
+        housekeeping.read_status,
+        apply.apply_veto,
+        apply.apply_policy,
+        housekeeping.apply_book,
+    ),
     "audit": (housekeeping.seal_events,),
     "books": (housekeeping.book_inflows, nonce_pool.keep_pool, housekeeping.expire),
 }

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from cyclopts import App
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from custody.cli.output import amount_words, print_line, print_record, print_table
+from custody.cli.output import amount_words, print_line, print_record, print_table, utc
 from custody.cli.session import check_policy, connect, settings
 from custody.client import CustodyRefused, State
 from kura.custody.v1 import custody_pb2 as wire
@@ -28,9 +28,16 @@ def status() -> int:
             policy = None
     now = shown.now.ToDatetime(UTC)
     print_table(
-        ("STATE", "WAITS FOR", "HOW MANY", "OLDEST"),
+        ("STATE", "WAITS FOR", "HOW MANY", "OLDEST", "TRIED AGAIN", "WHAT ENDS IT"),
         [
-            (_state(row.state), row.waiting_for, str(row.count), _ago(now, row.oldest_create_time))
+            (
+                _state(row.state),
+                row.waiting_for,
+                str(row.count),
+                _ago(now, row.oldest_create_time),
+                _at(row.earliest_time) if row.HasField("earliest_time") else "",
+                row.next,
+            )
             for row in shown.queue
         ],
     )
@@ -41,8 +48,11 @@ def status() -> int:
                 ("last contact", _ago(now, signer.seen_time)),
                 ("policy", f"version {signer.policy_version}, {signer.policy_digest}"),
                 ("address book", f"version {signer.book_version}"),
+                *((("locked", f"{signer.locked}: {signer.locked_message}"),) * bool(signer.locked)),
             )
         )
+        for proposal in signer.proposals:
+            print_record((("policy version", proposal.name), ("waits", _fate(proposal))))
     for wallet in shown.wallets:
         books = wallet.balance
         amounts = [
@@ -71,6 +81,16 @@ def _state(number: int) -> str:
         return State(wire.WithdrawalState.Name(number).removeprefix("WITHDRAWAL_STATE_"))
     except ValueError:
         return f"state {number}"
+
+
+def _fate(proposal: wire.PolicyProposal) -> str:
+    if proposal.vetoed_by:
+        return f"for ever: vetoed by {', '.join(proposal.vetoed_by)}"
+    return f"until {_at(proposal.earliest_time)}; any officer may veto it"
+
+
+def _at(time: Timestamp) -> str:
+    return utc(time.ToMilliseconds())
 
 
 def _ago(now: datetime, time: Timestamp) -> str:

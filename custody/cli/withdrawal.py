@@ -20,6 +20,7 @@ from custody.cli.session import (
 from custody.cli.trust import UntrustedError, read_intent
 from custody.cli.withdrawal_record import print_withdrawal, state_words
 from custody.client import State, state_of
+from custody.filters import WAITING
 from kura.custody.v1 import custody_pb2 as wire
 from policies.policy import Policy
 from policies.units import parse_units
@@ -86,7 +87,7 @@ def list_withdrawals(
     wallet: Annotated[str, Parameter(help="Only from this wallet.")] = "",
     waiting_for: Annotated[
         str,
-        Parameter(help="Only what waits for FUNDS, NONCE, NODE, SIGNER, APPROVALS, OPERATOR."),
+        Parameter(help=f"Only what waits for one of {', '.join(sorted(WAITING - {''}))}."),
     ] = "",
     limit: Annotated[PositiveInt, Parameter(help="How many at most.")] = 100,
 ) -> None:

@@ -53,7 +53,13 @@ class Waiting(StrEnum):
 
     NOTHING = ""
     FUNDS = "FUNDS"
+    WINDOW = "WINDOW"  # room in a limit
+    HOURS = "HOURS"  # the rule's hours
+    COOLING = "COOLING"  # the destination to be old enough
+    DELAY = "DELAY"  # the delay of its tier
     NONCE = "NONCE"
+    RECALL = "RECALL"  # earlier transactions to be final
+    POLICY = "POLICY"  # its wallet is disabled
     NODE = "NODE"
     SIGNER = "SIGNER"
     OPERATOR = "OPERATOR"  # custody met a fault with it
@@ -73,6 +79,7 @@ class ImpossibleTransitionError(Exception):
 
 
 _ENDING = (State.PENDING_APPROVAL, State.QUEUED, State.SIGNING)
+_UNTAKEN = (State.PENDING_APPROVAL, State.QUEUED, State.ENDING)
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.PENDING_APPROVAL, Event.APPROVED): State.QUEUED,
@@ -83,7 +90,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.SIGNING, Event.SIGNATURE): State.SIGNED,
     **{(state, event): State.ENDING for state in _ENDING for event in ENDS},
     **{(State.ENDING, certified): end for end, certified in ENDS.values()},
-    (State.ENDING, Event.SIGNATURE): State.SIGNED,
+    # Signed before: custody was restored from a backup, or told that it could not end it.
+    **{(state, Event.SIGNATURE): State.SIGNED for state in _UNTAKEN},
     (State.SIGNED, Event.BROADCAST): State.BROADCASTING,
     (State.BROADCASTING, Event.SENT): State.CONFIRMING,
     (State.CONFIRMING, Event.FINALISED): State.COMPLETED,

@@ -101,10 +101,12 @@ async def _free_lost_nonce(parts: WorkerParts, row: Row) -> bool:
         return False
     async with parts.database.transaction() as connection:
         policy = await checks.policy_in_force(connection)
-        held = await nonces.is_held(connection, row.digest)
-    if isinstance(policy, Refusal) or not held:
+        if isinstance(policy, Refusal) or not await nonces.is_held(connection, row.digest):
+            return False
+        wallets = await checks.wallets_ever(connection, policy, row.wallet)
+    if not wallets:
         return False
-    wallet = policy.wallets[row.wallet].address
+    wallet = wallets[0].address
     account = solana_checks.nonce_address(wallet, row.nonce_index)
     with suppress(ChainError):  # it is looked at again the next time
         value = await parts.node.nonce_value(account, wallet, "finalized")

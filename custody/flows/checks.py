@@ -22,7 +22,7 @@ from policies.evaluate import (
     find_tier,
     open_intent,
 )
-from policies.policy import Policy
+from policies.policy import Policy, Wallet
 from policies.policy_file import parse_policy
 from policies.statements import Approval, Intent, Signed, StatementError, decode, digest
 
@@ -36,18 +36,37 @@ async def policy_in_force(connection: Connection) -> Policy | Refusal:
     return _parsed(row.policy) if row and row.policy else SIGNER_UNSEEN
 
 
-@lru_cache(maxsize=4)
+async def signer_locked(connection: Connection) -> Refusal | None:
+    """Return why the signer signs nothing now, as it says of itself; None when it does."""
+    row = await signers.latest(connection)
+    if row is None or not row.locked:
+        return None
+    code = Code(row.locked) if row.locked in set(Code) else Code.JOB_MALFORMED
+    return Refusal(code, row.locked_message)
+
+
+@lru_cache(maxsize=32)
 def _parsed(file: bytes) -> Policy:
     return parse_policy(file)
 
 
+async def wallets_ever(connection: Connection, policy: Policy, name: str) -> list[Wallet]:
+    """Return what `policy`, and every one before it, says of a wallet, the newest first.
+
+    What was signed while an earlier version was in force stays a transaction of that wallet.
+    """
+    found = [policy.wallets[name]] if name in policy.wallets else []
+    for file in await signers.policies_seen(connection):
+        wallet = _parsed(file).wallets.get(name)
+        if wallet and wallet not in found:
+            found.append(wallet)
+    return found
+
+
 async def verdict(
-    connection: Connection, signed: Signed, approvals: Sequence[Signed], now: int
+    connection: Connection, policy: Policy, signed: Signed, approvals: Sequence[Signed], now: int
 ) -> Allowed | Refusal:
-    """Return what the policy in force says to this intent with these approvals at `now`."""
-    policy = await policy_in_force(connection)
-    if isinstance(policy, Refusal):
-        return policy
+    """Return what `policy` says to this intent with these approvals at `now`."""
     intent = open_intent(policy, signed)
     if isinstance(intent, Refusal):
         return intent
@@ -59,6 +78,11 @@ async def verdict(
     fee = wallet.maximum_fee if wallet else 0
     facts = early_facts(intent, now=now, in_address_book=listed, approvals=opened, fee=fee)
     return evaluate(policy, intent, facts)
+
+
+def asks_nobody(verdict: Allowed | Refusal) -> bool:
+    """Tell whether people have nothing more to decide: it is allowed, now or at a later hour."""
+    return isinstance(verdict, Allowed) or verdict.code is Code.HOURS_CLOSED
 
 
 async def open_decision(

@@ -33,7 +33,10 @@ async def create_withdrawal(parts: Parts, requester: str, signed: Signed) -> Row
         past = await withdrawals.find(connection, intent.requester, intent.request_id)
         if past:
             return past if past.statement == signed.statement else _reused(past, intent)
-        verdict = await checks.verdict(connection, signed, (), unix_ms())
+        policy = await checks.policy_in_force(connection)
+        if isinstance(policy, Refusal):
+            return policy
+        verdict = await checks.verdict(connection, policy, signed, (), unix_ms())
     state = _first_state(verdict)
     if isinstance(state, Refusal):
         return await _plainer(parts, intent, state)
@@ -58,7 +61,7 @@ async def create_withdrawals(
 
 
 def _first_state(verdict: Allowed | Refusal) -> State | Refusal:
-    if isinstance(verdict, Allowed):
+    if isinstance(verdict, Allowed) or checks.asks_nobody(verdict):
         return State.QUEUED
     if verdict.code is Code.APPROVALS_MISSING:
         return State.PENDING_APPROVAL

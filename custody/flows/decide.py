@@ -8,7 +8,7 @@ from custody.store import audit, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from policies.codes import Code, Refusal
-from policies.evaluate import Allowed, open_intent
+from policies.evaluate import open_intent
 from policies.policy import Policy
 from policies.statements import Cancel, Signed, StatementError, decode, digest, verify
 
@@ -75,10 +75,10 @@ async def _keep(connection: Connection, row: Row, officer: str, signed: Signed) 
 
 async def _settle(connection: Connection, policy: Policy, row: Row, officer: str) -> Row:
     approvals = await checks.approvals(connection, policy, row.digest)
-    verdict = await checks.verdict(connection, row.signed, approvals, unix_ms())
-    if isinstance(verdict, Allowed):
+    verdict = await checks.verdict(connection, policy, row.signed, approvals, unix_ms())
+    if checks.asks_nobody(verdict):
         await withdrawals.move(connection, row, Event.APPROVED, officer)
-    elif verdict.code is Code.APPROVAL_REJECTED:
+    elif isinstance(verdict, Refusal) and verdict.code is Code.APPROVAL_REJECTED:
         await end.begin(connection, row, Event.REJECT, officer, ("custody", verdict))
     return await _again(connection, row)
 

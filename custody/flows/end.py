@@ -12,7 +12,7 @@ from custody.domain.states import ENDS, Event, State, Waiting
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
 from custody.flows.rows import alone
-from custody.flows.signature import statement, take_signature
+from custody.flows.signature import statement, take_early
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
@@ -73,7 +73,7 @@ async def _take(policy: Policy, result: wire.Result, connection: Connection, row
         case "ended" if result.ended.intent == row.digest:
             await _end(connection, row)
         case "signed":
-            await _signed_before(connection, policy, row, result.signed)
+            await take_early(connection, policy, row, result.signed)
         case outcome:
             said = result.refusal if outcome == "refusal" else outcome
             log.error("not ended by the signer", said=str(said))
@@ -88,14 +88,3 @@ async def _end(connection: Connection, row: Row) -> None:
     )
     await balances.release(connection, row.wallet, row.reserved)
     await nonces.give_back(connection, row.digest)
-
-
-async def _signed_before(
-    connection: Connection, policy: Policy, row: Row, signed: wire.Signed
-) -> None:
-    """Too late to end it: the signature is out, so it is broadcast and booked like any other."""
-    need = row.reserved or row.amount + policy.wallets[row.wallet].maximum_fee
-    if not row.reserved and not await balances.reserve(connection, row.wallet, need):
-        await withdrawals.postpone(connection, row, Waiting.FUNDS, SIGNER_SECONDS)
-        return
-    await take_signature(connection, policy, row, signed, ending="", reserved=need)

@@ -1,20 +1,23 @@
 """What nobody asks for: the signer's status, address-book versions, inflows, expiries."""
 
+from dataclasses import replace
+
 import structlog
 
 from custody.chains.errors import NodeError
 from custody.domain.audit import Kind
 from custody.domain.states import Event
 from custody.flows import checks, end
-from custody.flows.parts import WorkerParts, unix_ms
+from custody.flows.parts import WorkerParts, unix_ms, within_calendar
 from custody.flows.rows import alone
 from custody.gateway import SignerUnreachableError
-from custody.store import audit, balances, nonces, signers, withdrawals
+from custody.store import audit, balances, nonces, policy_versions, signers, withdrawals
 from custody.store.database import Connection
-from custody.store.signers import SignerRow
+from custody.store.signers import Proposal, SignerRow
 from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.policy_file import parse_policy
 from policies.statements import Book, decode, digest
 
 BATCH = 100
@@ -36,15 +39,30 @@ async def read_status(parts: WorkerParts) -> bool:
         policy_digest=digest(status.policy) if status.policy else "",
         book_version=int(status.book_version),
         book_digest=status.book_digest,
+        locked=status.locked,
+        locked_message=status.locked_message,
     )
     async with parts.database.transaction() as connection:
+        proposals = [await _proposal(connection, item) for item in status.proposals]
+        row = replace(row, proposals=tuple(proposals))
         before = await signers.latest(connection)
         await signers.save(connection, row)
         if before is None or before.policy_digest != row.policy_digest:
             await _changed(connection, row, "POLICY", "policy", row.policy_digest)
+            await signers.see_policy(connection, row.policy_digest, row.policy)
+            await policy_versions.in_force(connection, row.policy_digest)
+            await withdrawals.look_again(connection)
         if before is None or before.book_digest != row.book_digest:
             await _changed(connection, row, "BOOK", f"book/{row.book_version}", row.book_digest)
     return False
+
+
+async def _proposal(connection: Connection, item: wire.Proposal) -> Proposal:
+    """Return a policy version that waits; whom it removes cannot veto it."""
+    version = await policy_versions.get(connection, item.digest) if item.vetoed_by else None
+    people = parse_policy(version.file).people if version else item.vetoed_by
+    vetoed_by = tuple(person for person in item.vetoed_by if person in people)
+    return Proposal(item.digest, within_calendar(item.earliest_time), vetoed_by)
 
 
 async def _changed(
@@ -74,7 +92,10 @@ async def apply_book(parts: WorkerParts) -> bool:
         return False
     async with parts.database.transaction() as connection:
         if result.WhichOneof("outcome") == "applied":
-            await signers.book_applied(connection, row, decode(Book, row.statement))
+            book = decode(Book, row.statement)
+            await signers.book_applied(connection, row, book)
+            removed = [(entry.network, entry.address, entry.memo) for entry in book.remove]
+            await withdrawals.look_again(connection, removed)
             log.info("address book applied", version=row.version)
         else:
             words = f"{result.refusal.code}: {result.refusal.message}"

@@ -13,8 +13,9 @@ from custody.chains.errors import (
     NonceUnusableError,
     SignerMismatchError,
 )
-from custody.flows import checks
-from custody.flows.parts import WorkerParts
+from custody.flows import checks, waits
+from custody.flows.parts import WorkerParts, unix_ms
+from custody.flows.signature import refusal_of
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces
 from custody.store.nonces import Nonce
@@ -26,6 +27,7 @@ NONCE_SPACE = 80
 # A blockhash lives for 150 slots of 400 ms or somewhat more. Until then the same bytes are sent
 # again, since the signer counts how many different ones it signs.
 BLOCKHASH_SECONDS = 120.0
+_PAUSE_MAX_MS = 3_600_000
 log = structlog.get_logger()
 
 
@@ -38,8 +40,11 @@ async def keep_pool(parts: WorkerParts) -> bool:
         return False
     changed = False
     for nonce in unread:
+        wallet = policy.wallets.get(nonce.wallet)
+        if wallet is None or (nonce.index >= wallet.nonce_pool and nonce.opening_id is None):
+            continue  # the policy has dropped it
         try:
-            changed |= await _keep(parts, policy.wallets[nonce.wallet], nonce)
+            changed |= await _keep(parts, wallet, nonce)
         except NonceUnusableError as error:
             log.warning("nonce account skipped", index=nonce.index, reason=str(error))
         except SignerMismatchError as error:
@@ -125,7 +130,12 @@ async def _sign_opening(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> boo
     )
     (result,) = await parts.gateway.ask([wire.Job(nonce_open=job)])
     if result.WhichOneof("outcome") != "signed":
-        log.warning("nonce account refused", code=result.refusal.code, words=result.refusal.message)
+        refusal = refusal_of(result.refusal)
+        log.warning("nonce account refused", code=refusal.code, words=refusal.message)
+        now = unix_ms()
+        async with parts.database.transaction() as connection:
+            seconds = waits.pause(refusal, now + _PAUSE_MAX_MS, now)
+            await nonces.postpone(connection, nonce, seconds)
         return False
     transaction = result.signed.transaction
     name = solana_checks.check_nonce_open(

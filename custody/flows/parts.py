@@ -7,10 +7,17 @@ from custody.chains.solana import SolanaNode
 from custody.gateway import Gateway
 from custody.store.database import Database
 
+CALENDAR_MAX = 253_402_128_000_000  # Unix ms: 9999-12-30
+
 
 def unix_ms() -> int:
     """Return the present time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def within_calendar(milliseconds: int) -> int:
+    """Return a time that someone else said, at the latest the last one that the database takes."""
+    return min(milliseconds, CALENDAR_MAX)
 
 
 @dataclass(frozen=True, slots=True)

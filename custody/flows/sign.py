@@ -10,10 +10,10 @@ import structlog
 from psycopg import Rollback
 
 from custody.domain.states import ENDS, Event, State, Waiting
-from custody.flows import checks, end
+from custody.flows import checks, end, waits
 from custody.flows.parts import WorkerParts, unix_ms
 from custody.flows.rows import alone
-from custody.flows.signature import statement, take_signature
+from custody.flows.signature import refusal_of, statement, take_signature
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
@@ -23,19 +23,18 @@ from policies.codes import Code, Refusal
 from policies.policy import Policy
 
 BATCH = 16
-WAIT_SECONDS = 1.0
 ACTOR = "worker"
+ASKS_PEOPLE = frozenset({Code.APPROVALS_MISSING, Code.APPROVALS_STALE})
+# Said by a signer that has no message of before for the same request.
+_NOTHING_RESERVED = frozenset({Code.NONCE_USED, Code.CHAIN_PARAMETERS_INVALID})
 log = structlog.get_logger()
 
 
 async def claim(parts: WorkerParts) -> bool:
     """Move due QUEUED withdrawals on; True when any moved."""
     async with parts.database.transaction() as connection:
-        policy = await checks.policy_in_force(connection)
-        if isinstance(policy, Refusal):
-            return False
         rows = await withdrawals.due(connection, State.QUEUED, BATCH)
-    claim_one = partial(_claim, policy, parts.fee.unit_price)
+    claim_one = partial(_claim, parts.fee.unit_price)
     return any([await alone(parts, row, claim_one) for row in rows])
 
 
@@ -56,7 +55,7 @@ async def ask(parts: WorkerParts) -> bool:
     except SignerUnreachableError as error:
         async with parts.database.transaction() as connection:
             for row in rows:
-                await withdrawals.postpone(connection, row, Waiting.SIGNER, WAIT_SECONDS)
+                await withdrawals.postpone(connection, row, Waiting.SIGNER, waits.SECONDS)
         log.warning(
             "signer not reached",
             reason=str(error),
@@ -69,28 +68,36 @@ async def ask(parts: WorkerParts) -> bool:
     return True
 
 
-async def _claim(policy: Policy, unit_price: int, connection: Connection, row: Row) -> bool:
+async def _claim(unit_price: int, connection: Connection, row: Row) -> bool:
     """Set funds and a nonce aside, or say what it waits for; True when it moved."""
+    policy = await checks.policy_in_force(connection)
+    if isinstance(policy, Refusal):
+        return False
+    if locked := await checks.signer_locked(connection):
+        await refuse(connection, row, "signer", locked)
+        return False
     approvals = await checks.approvals(connection, policy, row.digest)
-    verdict = await checks.verdict(connection, row.signed, approvals, unix_ms())
+    verdict = await checks.verdict(connection, policy, row.signed, approvals, unix_ms())
     if isinstance(verdict, Refusal):
         await refuse(connection, row, "custody", verdict)
-        return True
+        return not verdict.code.waits or verdict.code in ASKS_PEOPLE
     async with connection.transaction() as attempt:
         waiting = await _reserve(connection, policy, row, unit_price)
         if waiting:
             raise Rollback(attempt)
     if waiting:
-        await withdrawals.postpone(connection, row, waiting, WAIT_SECONDS)
+        await withdrawals.postpone(connection, row, waiting, waits.SECONDS)
     return not waiting
 
 
 async def _reserve(connection: Connection, policy: Policy, row: Row, unit_price: int) -> Waiting:
     """Move to SIGNING with funds and a nonce; return what it waits for when one is not there."""
-    need = row.amount + policy.wallets[row.wallet].maximum_fee
-    if not await balances.reserve(connection, row.wallet, need, row.set_aside):
+    wallet = policy.wallets[row.wallet]  # the verdict has found it
+    need = row.amount + wallet.maximum_fee
+    if not await balances.reserve(connection, wallet.name, need, row.set_aside):
         return Waiting.FUNDS
-    nonce = await nonces.take(connection, row.wallet, row.digest, row.nonce)
+    pool = wallet.nonce_pool
+    nonce = await nonces.take(connection, wallet.name, pool, row.digest, row.nonce)
     if nonce is None:
         return Waiting.NONCE
     index, value = nonce
@@ -104,6 +111,7 @@ async def _reserve(connection: Connection, policy: Policy, row: Row, unit_price:
         nonce_index=index,
         nonce_value=value,
         unit_price=unit_price,
+        introduce_at=None,
     )
     return Waiting.NOTHING
 
@@ -125,7 +133,7 @@ async def _job(policy: Policy, unit_limit: int, connection: Connection, row: Row
 async def _take(policy: Policy, result: wire.Result, connection: Connection, row: Row) -> None:
     outcome = result.WhichOneof("outcome")
     if outcome == "refusal":
-        refusal = _refusal(result.refusal)
+        refusal = refusal_of(result.refusal)
         log.info("signer refused", code=refusal.code, words=refusal.message)
         await refuse(connection, row, "signer", refusal)
         return
@@ -133,20 +141,24 @@ async def _take(policy: Policy, result: wire.Result, connection: Connection, row
 
 
 async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) -> None:
-    """End the withdrawal, or send it back to wait, and free what was set aside for it.
+    """End the withdrawal, or let it wait, and free what was set aside for it.
 
-    It remembers the nonce that the signer was asked with (see nonces.take), unless that was used.
+    It remembers the nonce that the signer was asked with (see nonces.take), unless it is certain
+    that the signer reserved nothing with it.
     """
     event, waiting = _event(State(row.state), refusal.code)
     if event in ENDS:
         await end.begin(connection, row, event, by, (by, refusal))
         return
-    await withdrawals.postpone(connection, row, waiting, WAIT_SECONDS)
+    seconds = waits.pause(refusal, row.expires, unix_ms())
+    columns = withdrawals.refusal_columns(by, refusal) | {"set_aside": 0}
     if event is None:
+        await withdrawals.postpone(connection, row, waiting, seconds, **columns)
+        await balances.put_back(connection, row.wallet, row.set_aside)
         return
-    columns = withdrawals.refusal_columns(by, refusal)
-    columns |= {"reserved": 0, "set_aside": 0, "waiting_for": waiting}
-    if refusal.code is Code.NONCE_USED:
+    await withdrawals.postpone(connection, row, waiting, seconds)
+    columns |= {"reserved": 0, "waiting_for": waiting}
+    if refusal.code in _NOTHING_RESERVED:
         columns |= {"nonce_index": None, "nonce_value": None}
     # Moved first: whoever loses the race for the state frees nothing a second time.
     await withdrawals.move(connection, row, event, by, **columns)
@@ -159,19 +171,13 @@ async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) ->
 
 def _event(state: State, code: Code) -> tuple[Event | None, Waiting]:
     match code:
-        case Code.APPROVALS_MISSING | Code.APPROVALS_STALE:
+        case _ if code in ASKS_PEOPLE:
             return Event.APPROVALS_LAPSED, Waiting.NOTHING
         case Code.APPROVAL_REJECTED:
             return Event.REJECT, Waiting.NOTHING
         case Code.INTENT_EXPIRED:
             return Event.EXPIRE, Waiting.NOTHING
         case _ if code.waits:
-            waiting = Waiting.NONCE if code is Code.NONCE_USED else Waiting.SIGNER
-            return (Event.RETURNED if state is State.SIGNING else None), waiting
+            return (Event.RETURNED if state is State.SIGNING else None), waits.waiting_for(code)
         case _:
             return Event.BLOCK, Waiting.NOTHING
-
-
-def _refusal(refusal: wire.Refusal) -> Refusal:
-    code = Code(refusal.code) if refusal.code in set(Code) else Code.JOB_MALFORMED
-    return Refusal(code, refusal.message, refusal.rule, refusal.field)

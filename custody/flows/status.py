@@ -9,6 +9,8 @@ from custody.domain.states import Waiting
 from custody.flows.parts import Parts, unix_ms
 from custody.store import status
 from custody.store.status import Pool, Queue, SignerSeen
+from policies.advice import NEXT
+from policies.codes import Code
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.units import format_units
@@ -16,6 +18,27 @@ from policies.units import format_units
 SILENT_AFTER = timedelta(seconds=30)
 LAGS_AFTER = timedelta(seconds=60)
 SOON = timedelta(hours=1)
+
+
+_WAITING_WORDS = {
+    Waiting.NOTHING: "",
+    "APPROVALS": "officers decide: custody approval list",
+    Waiting.FUNDS: "refill the wallet: each is signed when it has what it needs",
+    Waiting.WINDOW: "find out who asks for so much; they are signed as the windows have room again,"
+    " and a policy version can give more (custody policy propose)",
+    Waiting.HOURS: "nothing: they are signed in their rule's hours",
+    Waiting.COOLING: "nothing: they are signed when their destinations have cooled",
+    Waiting.DELAY: "nothing: they are signed when their tier's delay is over",
+    Waiting.NONCE: "nothing: they are signed as transactions before them land",
+    Waiting.RECALL: "look whether earlier transactions become final: they are signed as these do",
+    Waiting.POLICY: "the policy has disabled their wallet: a version of it enables it again"
+    " (custody policy propose), or their requesters cancel them",
+    Waiting.NODE: "look at the node, and at the worker's log",
+    Waiting.SIGNER: "look at what refuses them: custody withdrawal list --waiting-for SIGNER, then"
+    " custody withdrawal show",
+    Waiting.OPERATOR: "they met a fault in custody: look for `fault` in the worker's log",
+}
+_TO_DO = {Waiting.WINDOW, Waiting.RECALL, Waiting.POLICY, Waiting.SIGNER, Waiting.OPERATOR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +80,19 @@ async def gather(parts: Parts) -> Facts:
 
 def next_actions(facts: Facts) -> list[str]:
     """Return what to do in words, most urgent first; nothing when nothing is to be done."""
-    return [*_signers(facts), *_nodes(facts), *_wallets(facts), *_people(facts), *_stuck(facts)]
+    return [
+        *_signers(facts),
+        *_policies(facts),
+        *_nodes(facts),
+        *_wallets(facts),
+        *_people(facts),
+        *_stuck(facts),
+    ]
+
+
+def waiting_words(queue: Queue) -> str:
+    """Return what ends the waiting and who does it, "" for what does not wait."""
+    return _WAITING_WORDS[queue.waiting_for]
 
 
 async def _node(parts: Parts, network: str) -> Node:
@@ -74,8 +109,26 @@ def _signers(facts: Facts) -> Iterator[str]:
         silent = facts.now - signer.seen
         if silent > SILENT_AFTER:
             yield f"the signer is silent for {words(silent)}: look at the logs of relay and signer"
+        elif signer.locked:
+            code = Code(signer.locked) if signer.locked in set(Code) else Code.JOB_MALFORMED
+            said = f"{signer.locked}: {signer.locked_message}"
+            yield f"the signer signs nothing ({said}): {NEXT[code]}"
     if len({signer.policy_digest for signer in facts.signers}) > 1:
         yield "signers differ in their policy: install the same one in each, or retire the old one"
+
+
+def _policies(facts: Facts) -> Iterator[str]:
+    """Whoever stole a quorum is found by somebody who looks in time."""
+    for signer in facts.signers[:1]:
+        for proposal in signer.proposals:
+            if proposal.vetoed_by:
+                continue
+            left = datetime.fromtimestamp(proposal.earliest / 1000, UTC) - facts.now
+            when = f"in {words(left)}" if left > timedelta() else "now"
+            yield (
+                f"a policy version comes into force {when} unless an officer vetoes it: read it"
+                f" (custody policy proposals {proposal.digest})"
+            )
 
 
 def _nodes(facts: Facts) -> Iterator[str]:
@@ -93,7 +146,8 @@ def _wallets(facts: Facts) -> Iterator[str]:
             short = max(pool.missing - (pool.total - pool.in_use), 0)
             more = f"needs about {_amount(facts, pool, short)} more and the fees"
             yield f"{pool.wallet} {more}: {_refill(facts, pool)}"
-        if not pool.nonces_free:
+        dropped = facts.policy is not None and pool.wallet not in facts.policy.wallets
+        if not pool.nonces_free and not dropped:
             yield f"{pool.wallet} has no free nonce: it waits for the {pool.nonces} under way"
 
 
@@ -110,8 +164,10 @@ def _stuck(facts: Facts) -> Iterator[str]:
     for queue in facts.queues:
         if queue.waiting_for == Waiting.NODE:
             yield f"{queue.count} signed ones are not taken by the node: look at the worker's log"
-        if queue.waiting_for == Waiting.OPERATOR:
-            yield f"{queue.count} met a fault in custody: look for `fault` in the worker's log"
+        elif queue.waiting_for == Waiting.SIGNER and facts.now - queue.oldest < LAGS_AFTER:
+            continue  # it is asked again in a moment
+        elif queue.waiting_for in _TO_DO:
+            yield f"{queue.count} wait for {queue.waiting_for}: {waiting_words(queue)}"
 
 
 def _amount(facts: Facts, pool: Pool, amount: int) -> str:

@@ -9,8 +9,52 @@ CREATE TABLE signer (
   policy_digest text NOT NULL,
   book_version integer NOT NULL,
   book_digest text NOT NULL,
+  locked text NOT NULL DEFAULT '',
+  locked_message text NOT NULL DEFAULT '',
+  proposals jsonb NOT NULL DEFAULT '[]',
   seen moment NOT NULL
 );
+
+-- Every policy that a signer had in force, in the order in which custody learned of them.
+CREATE TABLE policy_seen (
+  sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  digest text NOT NULL UNIQUE,
+  file bytea NOT NULL
+);
+
+-- `changes`: a kura.signer.v1.PolicyVersion. `earliest`: Unix ms from which it can be in force, 0 when nobody knows.
+CREATE TABLE policy_version (
+  sequence bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+  digest text PRIMARY KEY,
+  version integer NOT NULL CHECK (version > 0),
+  file bytea NOT NULL CHECK (octet_length(file) <= 262144),
+  changes bytea NOT NULL,
+  people text NOT NULL,
+  state text NOT NULL DEFAULT 'PENDING' CHECK (state IN ('PENDING', 'DELAYED', 'APPLIED', 'REFUSED')),
+  earliest bigint NOT NULL DEFAULT 0 CHECK (earliest BETWEEN 0 AND 253402300799999),
+  refusal_code text NOT NULL DEFAULT '' CHECK (state <> 'REFUSED' OR refusal_code <> ''),
+  refusal_message text NOT NULL DEFAULT '',
+  ask_at moment NOT NULL DEFAULT now(),
+  create_time moment NOT NULL DEFAULT now()
+);
+
+CREATE INDEX policy_version_open ON policy_version (ask_at) WHERE state IN ('PENDING', 'DELAYED');
+
+-- `change`: digest of the policy version that `person` stops.
+CREATE TABLE veto (
+  change text NOT NULL,
+  person text NOT NULL,
+  statement bytea NOT NULL,
+  signature bytea NOT NULL,
+  state text NOT NULL DEFAULT 'PENDING' CHECK (state IN ('PENDING', 'APPLIED', 'REFUSED')),
+  refusal_code text NOT NULL DEFAULT '' CHECK (state <> 'REFUSED' OR refusal_code <> ''),
+  refusal_message text NOT NULL DEFAULT '',
+  ask_at moment NOT NULL DEFAULT now(),
+  create_time moment NOT NULL DEFAULT now(),
+  PRIMARY KEY (change, person)
+);
+
+CREATE INDEX veto_open ON veto (ask_at) WHERE state = 'PENDING';
 
 CREATE TABLE book_version (
   version integer PRIMARY KEY CHECK (version > 0),
@@ -64,6 +108,7 @@ CREATE TABLE withdrawal (
   ending text NOT NULL DEFAULT '' CHECK (ending IN ('', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED')),
   waiting_for text NOT NULL DEFAULT '',
   retry_at moment NOT NULL DEFAULT now(),
+  introduce_at moment DEFAULT now(), -- when the signer is to see it first; NULL once it did
   reserved bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
   set_aside bigint NOT NULL DEFAULT 0 CHECK (set_aside >= 0 AND (set_aside = 0 OR state = 'QUEUED')),
   nonce_index integer CHECK (nonce_index >= 0),
@@ -87,6 +132,8 @@ CREATE TABLE withdrawal (
 
 CREATE INDEX withdrawal_live ON withdrawal (state, retry_at) WHERE state IN
   ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING', 'ENDING');
+CREATE INDEX withdrawal_introduce ON withdrawal (introduce_at) WHERE introduce_at IS NOT NULL
+  AND state IN ('PENDING_APPROVAL', 'QUEUED');
 CREATE INDEX withdrawal_requester ON withdrawal (requester, sequence);
 
 CREATE TABLE approval (
@@ -112,6 +159,7 @@ CREATE TABLE nonce (
   opening_id text,
   opening_transaction bytea,
   opening_time moment NOT NULL DEFAULT now(),
+  retry_at moment NOT NULL DEFAULT now(),
   reserved bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (wallet, index)
 );

@@ -30,10 +30,10 @@ async def add(connection: Connection, wallet: str, size: int) -> None:
 
 
 async def unread(connection: Connection) -> list[Nonce]:
-    """Return the accounts that nobody holds and whose value is not known."""
+    """Return the accounts that nobody holds and whose value is not known, and may be tried now."""
     query = (
         "SELECT wallet, index, value, opening_id, opening_transaction, reserved FROM nonce"
-        " WHERE value IS NULL AND holder IS NULL ORDER BY wallet, index"
+        " WHERE value IS NULL AND holder IS NULL AND retry_at <= now() ORDER BY wallet, index"
     )
     async with connection.cursor(row_factory=class_row(Nonce)) as cursor:
         await cursor.execute(query)
@@ -77,11 +77,18 @@ async def read(connection: Connection, nonce: Nonce, value: bytes) -> None:
     await connection.execute(query, (value, nonce.wallet, nonce.index))
 
 
+async def postpone(connection: Connection, nonce: Nonce, seconds: float) -> None:
+    """Leave an account that cannot be opened yet alone for so many seconds."""
+    query = "UPDATE nonce SET retry_at = now() + %s WHERE (wallet, index) = (%s, %s)"
+    await connection.execute(query, (timedelta(seconds=seconds), nonce.wallet, nonce.index))
+
+
 async def take(
-    connection: Connection, wallet: str, holder: str, before: tuple[int, bytes] | None
+    connection: Connection, wallet: str, size: int, holder: str, before: tuple[int, bytes] | None
 ) -> tuple[int, bytes] | None:
     """Give a free account to the withdrawal `holder`: (index, value), or None when none is free.
 
+    It is one of the first `size`: the policy may have made the pool smaller.
     `before` is what the signer was asked with for the same holder. It may have reserved a message
     with it, and then signs that one for ever; so nothing else will do while the account has that
     value. Once it has another, a message of somebody else's used the value: ours does not have it.
@@ -90,13 +97,14 @@ async def take(
     query = (
         "UPDATE nonce SET holder = %(holder)s WHERE (wallet, index) = (SELECT wallet, index"
         " FROM nonce WHERE wallet = %(wallet)s AND holder IS NULL AND value IS NOT NULL"
-        " AND (value IS DISTINCT FROM spent OR index = %(index)s AND value = %(value)s)"
+        " AND (value IS DISTINCT FROM spent AND index < %(size)s"
+        " OR index = %(index)s AND value = %(value)s)"
         " AND (index = %(index)s AND value = %(value)s OR NOT EXISTS (SELECT 1 FROM nonce"
         " WHERE wallet = %(wallet)s AND index = %(index)s"
         " AND (value IS NULL OR value = %(value)s)))"
         " ORDER BY index LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING index, value"
     )
-    values = {"holder": holder, "wallet": wallet, "index": index, "value": value}
+    values = {"holder": holder, "wallet": wallet, "size": size, "index": index, "value": value}
     row = await (await connection.execute(query, values)).fetchone()
     return (row[0], row[1]) if row else None
 

@@ -1,10 +1,11 @@
 """The policy and the address book that the signer says are in force: it is the authority."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, kwargs_row
+from psycopg.types.json import Jsonb
 
 from custody.store.database import Connection
 from policies.statements import Book, Destination
@@ -13,14 +14,26 @@ _ENTRY: LiteralString = "sequence, network, address, memo, label"
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """A policy version that waits in the signer for its delay; `earliest` in Unix ms."""
+
+    digest: str
+    earliest: int
+    vetoed_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SignerRow:
-    """The signer as last seen."""
+    """The signer as last seen. `locked`: a code when it signs nothing, "" when it does."""
 
     audit_key: str
     policy: bytes
     policy_digest: str
     book_version: int
     book_digest: str
+    locked: str = ""
+    locked_message: str = ""
+    proposals: tuple[Proposal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +65,27 @@ class EntryRow:
 async def save(connection: Connection, row: SignerRow) -> None:
     """Note what a signer said of itself."""
     query = (
-        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, now()) ON CONFLICT (audit_key) DO UPDATE"
-        " SET policy = excluded.policy, policy_digest = excluded.policy_digest,"
-        " book_version = excluded.book_version, book_digest = excluded.book_digest, seen = now()"
+        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now())"
+        " ON CONFLICT (audit_key) DO UPDATE SET policy = excluded.policy,"
+        " policy_digest = excluded.policy_digest, book_version = excluded.book_version,"
+        " book_digest = excluded.book_digest, locked = excluded.locked,"
+        " locked_message = excluded.locked_message, proposals = excluded.proposals, seen = now()"
     )
     values = (row.audit_key, row.policy, row.policy_digest, row.book_version, row.book_digest)
-    await connection.execute(query, values)
+    proposals = Jsonb([asdict(proposal) for proposal in row.proposals])
+    await connection.execute(query, (*values, row.locked, row.locked_message, proposals))
+
+
+async def see_policy(connection: Connection, name: str, file: bytes) -> None:
+    """Keep a policy that a signer has in force, for what was signed under it."""
+    query = "INSERT INTO policy_seen (digest, file) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+    await connection.execute(query, (name, file))
+
+
+async def policies_seen(connection: Connection) -> list[bytes]:
+    """Return every policy file that ever was in force, the newest first."""
+    cursor = await connection.execute("SELECT file FROM policy_seen ORDER BY sequence DESC")
+    return [file for (file,) in await cursor.fetchall()]
 
 
 async def latest(connection: Connection) -> SignerRow | None:
@@ -66,12 +94,24 @@ async def latest(connection: Connection) -> SignerRow | None:
     By the clock, not by the time at which this transaction began: others commit after that.
     """
     query = (
-        "SELECT audit_key, policy, policy_digest, book_version, book_digest FROM signer"
+        "SELECT audit_key, policy, policy_digest, book_version, book_digest, locked,"
+        " locked_message, proposals FROM signer"
         " WHERE seen <= clock_timestamp() ORDER BY seen DESC LIMIT 1"
     )
-    async with connection.cursor(row_factory=class_row(SignerRow)) as cursor:
+    async with connection.cursor(row_factory=kwargs_row(_signer)) as cursor:
         await cursor.execute(query)
         return await cursor.fetchone()
+
+
+def _signer(*, proposals: Sequence[Mapping[str, Any]], **columns: Any) -> SignerRow:
+    return SignerRow(**columns, proposals=proposals_of(proposals))
+
+
+def proposals_of(stored: Sequence[Mapping[str, Any]]) -> tuple[Proposal, ...]:
+    """Return the proposals as `save` kept them."""
+    return tuple(
+        Proposal(item["digest"], item["earliest"], tuple(item["vetoed_by"])) for item in stored
+    )
 
 
 async def add_book(connection: Connection, row: BookRow) -> bool:

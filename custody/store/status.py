@@ -1,11 +1,14 @@
 """How custody is doing, counted by the database."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, kwargs_row
 
 from custody.store.database import Connection
+from custody.store.signers import Proposal, proposals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,12 @@ class Queue:
     count: int
     oldest: datetime
     first_expiry: int
+    earliest: datetime
+
+    @property
+    def retried(self) -> bool:
+        """True when they wait for something that custody looks for again by itself."""
+        return self.waiting_for not in {"", "APPROVALS"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,9 @@ class SignerSeen:
     policy: bytes
     policy_digest: str
     book_version: int
+    locked: str
+    locked_message: str
+    proposals: tuple[Proposal, ...]
     seen: datetime
 
 
@@ -51,7 +63,8 @@ async def queues(connection: Connection) -> list[Queue]:
     query = (
         "SELECT state, CASE WHEN state = 'PENDING_APPROVAL' AND waiting_for = ''"
         " THEN 'APPROVALS' ELSE waiting_for END AS waiting_for, count(*) AS count,"
-        " min(create_time) AS oldest, min(expires) AS first_expiry FROM withdrawal"
+        " min(create_time) AS oldest, min(expires) AS first_expiry,"
+        " greatest(min(retry_at), now()) AS earliest FROM withdrawal"
         " WHERE state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING',"
         " 'CONFIRMING', 'ENDING') GROUP BY 1, 2 ORDER BY 1, 2"
     )
@@ -62,10 +75,17 @@ async def queues(connection: Connection) -> list[Queue]:
 
 async def signers(connection: Connection) -> list[SignerSeen]:
     """Return every signer that ever answered, the latest first; see signers.latest."""
-    query = "SELECT audit_key, policy, policy_digest, book_version, seen FROM signer"
-    async with connection.cursor(row_factory=class_row(SignerSeen)) as cursor:
+    query = (
+        "SELECT audit_key, policy, policy_digest, book_version, locked, locked_message, proposals,"
+        " seen FROM signer"
+    )
+    async with connection.cursor(row_factory=kwargs_row(_signer)) as cursor:
         await cursor.execute(query + " WHERE seen <= now() ORDER BY seen DESC")
         return await cursor.fetchall()
+
+
+def _signer(*, proposals: Sequence[Mapping[str, Any]], **columns: Any) -> SignerSeen:
+    return SignerSeen(**columns, proposals=proposals_of(proposals))
 
 
 async def pools(connection: Connection) -> list[Pool]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import structlog
 from psycopg.rows import class_row
@@ -237,14 +237,66 @@ def refusal_columns(by: str, refusal: Refusal) -> dict[str, object]:
     }
 
 
-async def postpone(connection: Connection, row: Row, waiting: Waiting, seconds: float) -> None:
-    """Note what the withdrawal waits for, and when to try again; its state stays."""
+async def postpone(
+    connection: Connection, row: Row, waiting: Waiting, seconds: float, **changes: object
+) -> None:
+    """Note what the withdrawal waits for, and when to try again; its state stays.
+
+    `changes` are of other columns.
+    """
+    sets = "".join(f", {name} = %({name})s" for name in changes)
     query = (
-        "UPDATE withdrawal SET waiting_for = %s, retry_at = now() + %s, update_time = now()"
-        " WHERE digest = %s AND state = %s"
+        "UPDATE withdrawal SET waiting_for = %(_waiting)s, retry_at = now() + %(_pause)s,"
+        f" update_time = now(){sets} WHERE digest = %(_digest)s AND state = %(_state)s"
     )
-    values = (waiting, timedelta(seconds=seconds), row.digest, row.state)
-    await connection.execute(query, values)
+    pause = timedelta(seconds=seconds)
+    values = {"_waiting": waiting, "_pause": pause, "_digest": row.digest, "_state": row.state}
+    await connection.execute(query, {**changes, **values})
+
+
+async def unseen(connection: Connection, size: int) -> list[Row]:
+    """Return up to `size` withdrawals that the signer must be shown: they wait for something else.
+
+    Those that are about to be signed are shown by that.
+    """
+    where = (
+        "WHERE introduce_at <= now() AND (state = %s AND retry_at <= now()"
+        " OR state = %s AND waiting_for NOT IN ('', 'OPERATOR'))"
+        " ORDER BY introduce_at, sequence LIMIT %s"
+    )
+    return await _rows(connection, where, (State.PENDING_APPROVAL, State.QUEUED, size))
+
+
+async def shown(connection: Connection, row: Row, again: float | None = None) -> None:
+    """Note that the signer has seen it; `again`: it has not, show it in so many seconds."""
+    pause = None if again is None else timedelta(seconds=again)
+    query = (
+        "UPDATE withdrawal SET introduce_at = now() + %s::interval, waiting_for ="
+        " CASE WHEN state = 'PENDING_APPROVAL' THEN '' ELSE waiting_for END WHERE digest = %s"
+    )
+    await connection.execute(query, (pause, row.digest))
+
+
+async def look_again(
+    connection: Connection, places: Sequence[tuple[str, str, str]] | None = None
+) -> None:
+    """Let all that is not being signed be judged anew: a new policy is in force.
+
+    `places`: only what goes to these (network, address, memo).
+    """
+    query: LiteralString = (
+        "UPDATE withdrawal SET retry_at = now(),"
+        " introduce_at = CASE WHEN state = 'PENDING_APPROVAL' THEN now() ELSE introduce_at END"
+        " WHERE state IN ('PENDING_APPROVAL', 'QUEUED')"
+    )
+    if not places:
+        await connection.execute(query if places is None else query + " AND false")
+        return
+    query += (
+        " AND (network, address, memo) IN (SELECT * FROM"
+        " unnest(%s::text[], %s::text[], %s::text[]))"
+    )
+    await connection.execute(query, [list(column) for column in zip(*places, strict=True)])
 
 
 async def insert_approval(

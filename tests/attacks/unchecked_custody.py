@@ -21,11 +21,11 @@ honest = checks.verdict
 
 
 async def verdict(
-    connection: Connection, signed: Signed, approvals: Sequence[Signed], now: int
+    connection: Connection, policy: Policy, signed: Signed, approvals: Sequence[Signed], now: int
 ) -> Allowed | Refusal:
     if approvals:
         return Allowed("none was checked", (), 0)
-    return await honest(connection, signed, approvals, now)
+    return await honest(connection, policy, signed, approvals, now)
 
 
 async def open_decision(

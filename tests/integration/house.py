@@ -9,11 +9,13 @@ import pytest
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
 from custody.flows import create, decide, parts
+from custody.flows import policy_versions as versions
 from custody.flows.book import BookState, create_book_version
 from custody.store.database import migrate
 from custody.store.withdrawals import Row
 from policies.codes import Refusal
-from policies.statements import Book, Cancel, Destination, Signed, digest, encode
+from policies.policy_file import parse_policy
+from policies.statements import Book, Cancel, Destination, Signed, Veto, digest, encode
 from signer.hsm import Token
 from tests import factories
 from tests.factories import CUSTOMER, HOUR, SOL, key, public, sign
@@ -77,6 +79,48 @@ class House(Works):
     async def book(self, book: Book, people: Sequence[str] = BOOK_SIGNERS) -> BookState | Refusal:
         signed = self.changes(book, people)
         return await create_book_version(self.parts, encode(book), signed)
+
+    def next_policy(self, *changes: tuple[str, str]) -> bytes:
+        """Return the file that follows the policy, each (old, new) text of it replaced."""
+        text = self.file.decode()
+        before = f'previous = "{self.policy.previous}"'
+        follows = f'previous = "{self.policy.digest}"'
+        number = self.policy.version
+        numbers = (f"version = {number}", f"version = {number + 1}")
+        for old, new in ((before, follows), numbers, *changes):
+            assert old in text, f"{old} is not in the policy"
+            text = text.replace(old, new)
+        return text.encode()
+
+    def policy_changes(self, file: bytes, people: Sequence[str] = BOOK_SIGNERS) -> list[Signed]:
+        """Return what `people` sign under a policy version."""
+        until = {"previous": self.policy.digest, "expires": self.clock.now() + 48 * HOUR}
+        return [
+            sign(key(person), factories.make_change("policy", digest(file), person, **until))
+            for person in people
+        ]
+
+    async def propose(
+        self, file: bytes, people: Sequence[str] = BOOK_SIGNERS
+    ) -> versions.Shown | Refusal:
+        signed = self.policy_changes(file, people)
+        return await versions.create_policy_version(self.parts, file, signed)
+
+    async def veto(self, file: bytes, person: str) -> bool | Refusal:
+        signed = sign(key(person), Veto(key=public(person), person=person, change=digest(file)))
+        return await versions.create_veto(self.parts, person, digest(file), signed)
+
+    async def govern(self, *changes: tuple[str, str]) -> None:
+        """Put the next policy in force, whatever its delay is."""
+        file = self.next_policy(*changes)
+        made = await self.propose(file)
+        assert isinstance(made, versions.Shown), made
+        await self.step()
+        if await self.sql("SELECT policy_digest FROM signer") != [(digest(file),)]:
+            self.clock.ahead_ms += self.policy.change_delay
+            await self.step()
+        self.file, self.policy = file, parse_policy(file)
+        assert await self.sql("SELECT policy_digest FROM signer") == [(self.policy.digest,)]
 
 
 @pytest.fixture

@@ -38,12 +38,15 @@ def crash_in(where: type, effect: str, patch: pytest.MonkeyPatch) -> None:
 class LocalGateway(Gateway):
     """Hands jobs to the guard. `refuse` and `replies_lost` are used up by transfers.
 
-    `asked` keeps every transfer that the guard was asked for; `tamper` changes what it signed.
+    `asked` keeps every transfer that the guard was asked for, `shown` those of them that it was
+    only shown (they have no chain parameters); `tamper` changes what it signed.
     """
 
     guard: Guard
     asked: list[wire.Transfer] = field(default_factory=list)
-    refuse: list[str] = field(default_factory=list)
+    shown: list[wire.Transfer] = field(default_factory=list)
+    refuse: list[str | wire.Refusal] = field(default_factory=list)
+    refuse_shown: list[str] = field(default_factory=list)
     replies_lost: int = 0
     unreachable: bool = False
     tamper: Callable[[bytes], bytes] = bytes
@@ -52,21 +55,29 @@ class LocalGateway(Gateway):
         if self.unreachable:
             raise SignerUnreachableError("unplugged by the test")
         results = [self._answer(job) for job in jobs]
-        if self.replies_lost and any(job.HasField("transfer") for job in jobs):
+        if self.replies_lost and any(job.transfer.HasField("solana") for job in jobs):
             self.replies_lost -= 1
             raise SignerUnreachableError("the reply was lost")
         return results
 
     def _answer(self, job: wire.Job) -> wire.Result:
-        transfer = job.HasField("transfer")
+        transfer = job.transfer.HasField("solana")
         if transfer and self.refuse:
-            return wire.Result(refusal=wire.Refusal(code=self.refuse.pop(0), message="no"))
+            return wire.Result(refusal=_refusal(self.refuse.pop(0)))
+        if job.HasField("transfer") and not transfer:
+            self.shown.append(job.transfer)
+            if self.refuse_shown:
+                return wire.Result(refusal=_refusal(self.refuse_shown.pop(0)))
         self.asked += [job.transfer] * transfer
         frame = wire.Request(id=1, jobs=[job]).SerializeToString()
         (result,) = wire.Reply.FromString(reply_to(frame, self.guard.answer)).results
         if result.HasField("signed"):
             result.signed.transaction = self.tamper(result.signed.transaction)
         return result
+
+
+def _refusal(refusal: str | wire.Refusal) -> wire.Refusal:
+    return wire.Refusal(code=refusal, message="no") if isinstance(refusal, str) else refusal
 
 
 @dataclass

@@ -12,14 +12,11 @@ from custody.flows.sign import claim
 from custody.store import signers
 from custody.store.signers import SignerRow
 from policies.codes import Code, Refusal
-from policies.policy_file import parse_policy
 from policies.statements import Book, digest, encode
-from signer.governance import Governance
 from tests.factories import CUSTOMER, HOUR, SOL, STRANGER, make_book
 from tests.integration import house as houses
 from tests.integration.house import House
 from tests.integration.mischief import Crash
-from tests.integration.works import policy_file
 
 house = houses.house
 FIRST, RIVAL = make_book(CUSTOMER), make_book(STRANGER)
@@ -163,27 +160,3 @@ async def test_a_crash_between_the_signer_and_custodys_copy(
     await house.step()
     assert state(await house.book(FIRST)) == "applied"
     await house.create()
-
-
-async def test_a_new_policy_of_the_signer_is_custodys_too(house: House) -> None:
-    await house.ready()
-    pending, queued = await house.create(amount=LARGE), await house.create(amount=SOL)
-    await house.decide(pending, "alice")
-    tighter = policy_file(house.wallet, house.audit_key).replace(b'"1 SOL"', b'"0.5 SOL"')
-    tighter = tighter.replace(b'previous = ""', f'previous = "{house.policy.digest}"'.encode())
-    house.policy = parse_policy(tighter.replace(b"version = 1", b"version = 2"))
-    file = tighter.replace(b"version = 1", b"version = 2")
-    at = house.gateway.guard._clock.now()
-    Governance(house.journal).put_in_force(house.policy, file, at)
-    await house.stop()
-    await house.start()
-    await house.step()
-    assert (await seen(house)).policy_digest == house.policy.digest
-    for row in (pending, queued):
-        assert (await house.row(row)).state == "PENDING_APPROVAL"
-    for person in ("carol", "alice"):  # the approval under the old policy does not count
-        assert (await house.row(pending)).state == "PENDING_APPROVAL"
-        await house.decide(pending, person)
-    await house.step()
-    assert (await house.row(pending)).state == "COMPLETED"
-    assert await house.on_chain(CUSTOMER.address) == LARGE

@@ -42,7 +42,7 @@ FEE = Fee(unit_limit=2_000, unit_price=1_000)
 ROUNDS_MAX = 40
 _HELD: LiteralString = (
     "SELECT digest, reserved FROM withdrawal"
-    " WHERE reserved > 0 AND state IN"
+    " WHERE wallet = %s AND reserved > 0 AND state IN"
     " ('SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING', 'ENDING')"
 )
 
@@ -73,6 +73,7 @@ class Works:
     gateway: LocalGateway
     node_line: NodeLine
     journal: Journal
+    file: bytes
     policy: Policy
     lost: frozenset[str] = frozenset()  # what a lying node made unable to land
 
@@ -86,7 +87,7 @@ class Works:
 
     def genesis(self, file: bytes) -> None:
         """Give the signer a journal of its own with this policy in force."""
-        self.policy = parse_policy(file)
+        self.file, self.policy = file, parse_policy(file)
         self._journal_path = self._folder / f"journal-{self.policy.digest[:8]}"
         journal = Journal.create(self._journal_path, self.clock.look())
         begin(self.token, journal)
@@ -122,7 +123,7 @@ class Works:
         """Run the worker's steps and the chain until nothing changes any more."""
         before: object = None
         for _ in range(ROUNDS_MAX):
-            await self.sql("UPDATE withdrawal SET retry_at = now()")
+            await self.make_due()
             for steps in LINES.values():
                 for step in steps:
                     await step(self.parts)
@@ -132,6 +133,16 @@ class Works:
                 return
             before = stored
         raise AssertionError("custody never comes to rest")
+
+    async def make_due(self) -> None:
+        """Let nothing wait for its time any more."""
+        await self.sql(
+            "UPDATE withdrawal SET retry_at = now(), introduce_at ="
+            " introduce_at - interval '1 hour'"
+        )
+        await self.sql("UPDATE nonce SET retry_at = now()")
+        await self.sql("UPDATE policy_version SET ask_at = now()")
+        await self.sql("UPDATE veto SET ask_at = now()")
 
     def pay(self, address: str, lamports: int) -> None:
         """Somebody pays to an address, and it is final."""
@@ -160,15 +171,20 @@ class Works:
 
     async def check(self) -> None:
         """Books, reservations, nonces and chain agree, whatever happened."""
-        for total, in_use in await self.sql("SELECT total, in_use FROM balance"):
-            assert [(total,)] == await self.sql("SELECT sum(amount)::bigint FROM ledger_entry")
-            held = await self.sql(_HELD)
-            opening = await self.sql("SELECT reserved FROM nonce")
+        for name, total, in_use, aside in await self.sql(
+            "SELECT wallet, total, in_use, set_aside FROM balance"
+        ):
+            sums = "SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entry WHERE wallet = %s"
+            assert [(total,)] == await self.sql(sums, name)
+            held = await self.sql(_HELD, name)
+            opening = await self.sql("SELECT reserved FROM nonce WHERE wallet = %s", name)
             assert in_use == sum(row[-1] for row in held + opening)
-            holders = await self.sql("SELECT holder FROM nonce WHERE holder IS NOT NULL")
+            holders = await self.sql(
+                "SELECT holder FROM nonce WHERE holder IS NOT NULL AND wallet = %s", name
+            )
             assert {row[0] for row in holders} == {row[0] for row in held} - self.lost
-            aside = await self.sql("SELECT coalesce(sum(set_aside), 0)::bigint FROM withdrawal")
-            assert aside == await self.sql("SELECT set_aside FROM balance")
+            asides = "SELECT coalesce(sum(set_aside), 0)::bigint FROM withdrawal WHERE wallet = %s"
+            assert [(aside,)] == await self.sql(asides, name)
             assert total - in_use <= await self.on_chain(self.wallet)
 
     async def open_connections(self) -> None:
@@ -179,9 +195,14 @@ class Works:
         return [
             await self.sql("SELECT digest, state, waiting_for, nonce_index FROM withdrawal"),
             await self.sql("SELECT count(*) FROM event WHERE position IS NULL"),
-            await self.sql("SELECT * FROM nonce ORDER BY index"),
+            await self.sql(
+                "SELECT wallet, index, value, spent, holder, opening_id, reserved FROM nonce"
+                " ORDER BY wallet, index"
+            ),
             await self.sql("SELECT * FROM balance"),
             await self.sql("SELECT version, applied, refusal FROM book_version"),
+            await self.sql("SELECT digest, state, refusal_code FROM policy_version"),
+            await self.sql("SELECT change, person, state FROM veto"),
         ]
 
 

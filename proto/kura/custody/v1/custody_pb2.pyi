@@ -26,6 +26,14 @@ class WithdrawalState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WITHDRAWAL_STATE_EXPIRED: _ClassVar[WithdrawalState]
     WITHDRAWAL_STATE_FAILED: _ClassVar[WithdrawalState]
     WITHDRAWAL_STATE_ENDING: _ClassVar[WithdrawalState]
+
+class PolicyVersionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    POLICY_VERSION_STATE_UNSPECIFIED: _ClassVar[PolicyVersionState]
+    POLICY_VERSION_STATE_PENDING: _ClassVar[PolicyVersionState]
+    POLICY_VERSION_STATE_DELAYED: _ClassVar[PolicyVersionState]
+    POLICY_VERSION_STATE_APPLIED: _ClassVar[PolicyVersionState]
+    POLICY_VERSION_STATE_REFUSED: _ClassVar[PolicyVersionState]
 WITHDRAWAL_STATE_UNSPECIFIED: WithdrawalState
 WITHDRAWAL_STATE_PENDING_APPROVAL: WithdrawalState
 WITHDRAWAL_STATE_QUEUED: WithdrawalState
@@ -40,6 +48,11 @@ WITHDRAWAL_STATE_CANCELLED: WithdrawalState
 WITHDRAWAL_STATE_EXPIRED: WithdrawalState
 WITHDRAWAL_STATE_FAILED: WithdrawalState
 WITHDRAWAL_STATE_ENDING: WithdrawalState
+POLICY_VERSION_STATE_UNSPECIFIED: PolicyVersionState
+POLICY_VERSION_STATE_PENDING: PolicyVersionState
+POLICY_VERSION_STATE_DELAYED: PolicyVersionState
+POLICY_VERSION_STATE_APPLIED: PolicyVersionState
+POLICY_VERSION_STATE_REFUSED: PolicyVersionState
 
 class SignedStatement(_message.Message):
     __slots__ = ("statement", "signature")
@@ -347,6 +360,94 @@ class GetPolicyResponse(_message.Message):
     book_digest: str
     def __init__(self, policy: _Optional[bytes] = ..., digest: _Optional[str] = ..., book_version: _Optional[str] = ..., book_digest: _Optional[str] = ...) -> None: ...
 
+class PolicyVersion(_message.Message):
+    __slots__ = ("name", "version", "state", "earliest_time", "signed_by", "vetoed_by", "refusal", "create_time", "policy", "changes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_BY_FIELD_NUMBER: _ClassVar[int]
+    VETOED_BY_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    state: PolicyVersionState
+    earliest_time: _timestamp_pb2.Timestamp
+    signed_by: _containers.RepeatedScalarFieldContainer[str]
+    vetoed_by: _containers.RepeatedScalarFieldContainer[str]
+    refusal: Refusal
+    create_time: _timestamp_pb2.Timestamp
+    policy: bytes
+    changes: _containers.RepeatedCompositeFieldContainer[SignedStatement]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., state: _Optional[_Union[PolicyVersionState, str]] = ..., earliest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., signed_by: _Optional[_Iterable[str]] = ..., vetoed_by: _Optional[_Iterable[str]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy: _Optional[bytes] = ..., changes: _Optional[_Iterable[_Union[SignedStatement, _Mapping]]] = ...) -> None: ...
+
+class CreatePolicyVersionRequest(_message.Message):
+    __slots__ = ("policy", "changes")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    policy: bytes
+    changes: _containers.RepeatedCompositeFieldContainer[SignedStatement]
+    def __init__(self, policy: _Optional[bytes] = ..., changes: _Optional[_Iterable[_Union[SignedStatement, _Mapping]]] = ...) -> None: ...
+
+class CreatePolicyVersionResponse(_message.Message):
+    __slots__ = ("policy_version",)
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    policy_version: PolicyVersion
+    def __init__(self, policy_version: _Optional[_Union[PolicyVersion, _Mapping]] = ...) -> None: ...
+
+class GetPolicyVersionRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetPolicyVersionResponse(_message.Message):
+    __slots__ = ("policy_version",)
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    policy_version: PolicyVersion
+    def __init__(self, policy_version: _Optional[_Union[PolicyVersion, _Mapping]] = ...) -> None: ...
+
+class ListPolicyVersionsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPolicyVersionsResponse(_message.Message):
+    __slots__ = ("policy_versions", "next_page_token")
+    POLICY_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    policy_versions: _containers.RepeatedCompositeFieldContainer[PolicyVersion]
+    next_page_token: str
+    def __init__(self, policy_versions: _Optional[_Iterable[_Union[PolicyVersion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class CreateVetoRequest(_message.Message):
+    __slots__ = ("parent", "veto")
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    VETO_FIELD_NUMBER: _ClassVar[int]
+    parent: str
+    veto: SignedStatement
+    def __init__(self, parent: _Optional[str] = ..., veto: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+
+class CreateVetoResponse(_message.Message):
+    __slots__ = ("veto",)
+    VETO_FIELD_NUMBER: _ClassVar[int]
+    veto: Veto
+    def __init__(self, veto: _Optional[_Union[Veto, _Mapping]] = ...) -> None: ...
+
+class Veto(_message.Message):
+    __slots__ = ("name", "applied")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    applied: bool
+    def __init__(self, name: _Optional[str] = ..., applied: _Optional[bool] = ...) -> None: ...
+
 class CreateBookVersionRequest(_message.Message):
     __slots__ = ("book", "changes")
     BOOK_FIELD_NUMBER: _ClassVar[int]
@@ -430,30 +531,50 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class QueueStatus(_message.Message):
-    __slots__ = ("state", "waiting_for", "count", "oldest_create_time")
+    __slots__ = ("state", "waiting_for", "count", "oldest_create_time", "earliest_time", "next")
     STATE_FIELD_NUMBER: _ClassVar[int]
     WAITING_FOR_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     OLDEST_CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
     state: WithdrawalState
     waiting_for: str
     count: int
     oldest_create_time: _timestamp_pb2.Timestamp
-    def __init__(self, state: _Optional[_Union[WithdrawalState, str]] = ..., waiting_for: _Optional[str] = ..., count: _Optional[int] = ..., oldest_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    earliest_time: _timestamp_pb2.Timestamp
+    next: str
+    def __init__(self, state: _Optional[_Union[WithdrawalState, str]] = ..., waiting_for: _Optional[str] = ..., count: _Optional[int] = ..., oldest_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., earliest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next: _Optional[str] = ...) -> None: ...
 
 class SignerStatus(_message.Message):
-    __slots__ = ("audit_key", "seen_time", "policy_version", "policy_digest", "book_version")
+    __slots__ = ("audit_key", "seen_time", "policy_version", "policy_digest", "book_version", "locked", "locked_message", "proposals")
     AUDIT_KEY_FIELD_NUMBER: _ClassVar[int]
     SEEN_TIME_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BOOK_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LOCKED_FIELD_NUMBER: _ClassVar[int]
+    LOCKED_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    PROPOSALS_FIELD_NUMBER: _ClassVar[int]
     audit_key: str
     seen_time: _timestamp_pb2.Timestamp
     policy_version: str
     policy_digest: str
     book_version: str
-    def __init__(self, audit_key: _Optional[str] = ..., seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_version: _Optional[str] = ..., policy_digest: _Optional[str] = ..., book_version: _Optional[str] = ...) -> None: ...
+    locked: str
+    locked_message: str
+    proposals: _containers.RepeatedCompositeFieldContainer[PolicyProposal]
+    def __init__(self, audit_key: _Optional[str] = ..., seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_version: _Optional[str] = ..., policy_digest: _Optional[str] = ..., book_version: _Optional[str] = ..., locked: _Optional[str] = ..., locked_message: _Optional[str] = ..., proposals: _Optional[_Iterable[_Union[PolicyProposal, _Mapping]]] = ...) -> None: ...
+
+class PolicyProposal(_message.Message):
+    __slots__ = ("name", "earliest_time", "vetoed_by")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    VETOED_BY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    earliest_time: _timestamp_pb2.Timestamp
+    vetoed_by: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., earliest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., vetoed_by: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WalletStatus(_message.Message):
     __slots__ = ("balance", "nonces", "nonces_free")

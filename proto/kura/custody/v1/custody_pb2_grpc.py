@@ -96,6 +96,26 @@ class CustodyStub:
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyResponse.FromString,
                 _registered_method=True)
+        self.CreatePolicyVersion = channel.unary_unary(
+                '/kura.custody.v1.Custody/CreatePolicyVersion',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreatePolicyVersionRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreatePolicyVersionResponse.FromString,
+                _registered_method=True)
+        self.GetPolicyVersion = channel.unary_unary(
+                '/kura.custody.v1.Custody/GetPolicyVersion',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyVersionRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyVersionResponse.FromString,
+                _registered_method=True)
+        self.ListPolicyVersions = channel.unary_unary(
+                '/kura.custody.v1.Custody/ListPolicyVersions',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListPolicyVersionsRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListPolicyVersionsResponse.FromString,
+                _registered_method=True)
+        self.CreateVeto = channel.unary_unary(
+                '/kura.custody.v1.Custody/CreateVeto',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.FromString,
+                _registered_method=True)
         self.CreateBookVersion = channel.unary_unary(
                 '/kura.custody.v1.Custody/CreateBookVersion',
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionRequest.SerializeToString,
@@ -227,6 +247,42 @@ class CustodyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreatePolicyVersion(self, request, context):
+        """Hands over one signed version of the policy; the signer decides. One that only tightens is in force at once; another
+        waits for the delay of the version in force, and then comes into force by itself. Again with the same bytes asks the
+        signer again at once, and may carry newer signatures. Role: officer.
+        Errors: INVALID_ARGUMENT (POLICY_MALFORMED); FAILED_PRECONDITION (POLICY_OUT_OF_ORDER, POLICY_VETOED,
+        QUORUM_MISSING); RESOURCE_EXHAUSTED (RATE_EXCEEDED: too many wait); UNAVAILABLE (SIGNER_UNSEEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicyVersion(self, request, context):
+        """One version with its exact file and signatures. Roles: officer, auditor, operator. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPolicyVersions(self, request, context):
+        """Newest first, without files and signatures. Roles: officer, auditor, operator.
+        Errors: INVALID_ARGUMENT (ARGUMENT_INVALID: page_size, page_token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateVeto(self, request, context):
+        """One officer stops a policy version that waits; the signer decides. The same again changes nothing.
+        Role: officer, for itself.
+        Errors: NOT_FOUND; INVALID_ARGUMENT (VETO_INVALID); FAILED_PRECONDITION (TOO_LATE: it is in force); UNAVAILABLE
+        (SIGNER_UNSEEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateBookVersion(self, request, context):
         """Hands over one signed version of the address book; the signer decides. Ask again with the same bytes to learn what it
         said. Roles: officer, operator.
@@ -323,6 +379,26 @@ def add_CustodyServicer_to_server(servicer, server):
                     servicer.GetPolicy,
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyResponse.SerializeToString,
+            ),
+            'CreatePolicyVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePolicyVersion,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreatePolicyVersionRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreatePolicyVersionResponse.SerializeToString,
+            ),
+            'GetPolicyVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicyVersion,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyVersionRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyVersionResponse.SerializeToString,
+            ),
+            'ListPolicyVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicyVersions,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListPolicyVersionsRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListPolicyVersionsResponse.SerializeToString,
+            ),
+            'CreateVeto': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateVeto,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.SerializeToString,
             ),
             'CreateBookVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBookVersion,
@@ -671,6 +747,114 @@ class Custody:
             '/kura.custody.v1.Custody/GetPolicy',
             kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePolicyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/CreatePolicyVersion',
+            kura_dot_custody_dot_v1_dot_custody__pb2.CreatePolicyVersionRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.CreatePolicyVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicyVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/GetPolicyVersion',
+            kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyVersionRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.GetPolicyVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicyVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/ListPolicyVersions',
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListPolicyVersionsRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListPolicyVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateVeto(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/CreateVeto',
+            kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.FromString,
             options,
             channel_credentials,
             insecure,
