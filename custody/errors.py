@@ -86,7 +86,7 @@ def refusal_of(error: grpc.RpcError) -> Refusal | None:
     field = bad.field_violations[0].field if bad.field_violations else ""
     parts = (Code(info.reason), info.metadata["message"], info.metadata["rule"], field)
     name = info.metadata["name"]
-    return ReusedRefusal(*parts, name) if name else Refusal(*parts)
+    return ReusedRefusal(*parts, name=name) if name else Refusal(*parts)
 
 
 def _details(refusal: Refusal) -> list[any_pb2.Any]:

@@ -4,7 +4,6 @@ Written before anything that the journal did is answered. The journal may be ahe
 was never answered; it may never be behind, nor have another history.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Self
@@ -15,6 +14,7 @@ from signer.governance import Governance
 from signer.hsm import Token
 from signer.journal import Journal
 
+_BYTES_MAX = 4096
 _WAY_OUT = "signer doctor says what to do"
 
 
@@ -48,10 +48,17 @@ class Anchor:
 def newest(records: Iterable[bytes]) -> Anchor | None:
     """Return the newest of what the token keeps; a crash may have left two. None for none."""
     try:
-        anchors = [Anchor(**json.loads(record)) for record in records]
+        anchors = [_decoded(record) for record in records]
         return max(anchors, key=lambda anchor: int(anchor.sequence), default=None)
     except (ValueError, TypeError):
         return None
+
+
+def _decoded(record: bytes) -> Anchor:
+    value = canonical.decode(record, _BYTES_MAX)
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError("not an object of texts")
+    return Anchor(**value)  # type: ignore[arg-type] # all texts, as was seen
 
 
 def find_lock(journal: Journal, records: Iterable[bytes]) -> Refusal | None:

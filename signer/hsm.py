@@ -135,9 +135,11 @@ class Token:
         A data object's value cannot be changed in every token, so there are two for a moment.
         """
         with self._using("writing the token's record") as session:
-            _only(_find_records(session), expected)
-            data = [(P.CKA_CLASS, P.CKO_DATA), (P.CKA_TOKEN, True), (P.CKA_PRIVATE, True)]
-            session.createObject([*data, (P.CKA_LABEL, RECORD), (P.CKA_VALUE, record)])
+            found = _find_records(session)
+            _only(found, expected)
+            if record not in found:
+                data = [(P.CKA_CLASS, P.CKO_DATA), (P.CKA_TOKEN, True), (P.CKA_PRIVATE, True)]
+                session.createObject([*data, (P.CKA_LABEL, RECORD), (P.CKA_VALUE, record)])
             found = _find_records(session)  # after creating: of two signers one sees the other
             _only(found, expected | {record})
             os.sync()  # SoftHSM fsyncs nothing: the new one is safe before the old one goes

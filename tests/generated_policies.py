@@ -109,7 +109,9 @@ class _Draft:
         random = self.random
         unattended = random.choice([0, 1, 1, 1, 2])
         depth = random.randint(0 if unattended else 1, 3)
-        paths = [[] for _ in range(unattended)] + [random.choice(of) for of in _PATHS[:depth]]
+        paths: list[list[list[str]]] = [[] for _ in range(unattended)] + [
+            random.choice(of) for of in _PATHS[:depth]
+        ]
         services = random.choice([[], [], self.services, self.services[:1]])
         up_to = 0
         for index, path in enumerate(paths):

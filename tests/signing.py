@@ -41,7 +41,10 @@ from tests.factories import (
 )
 from tests.softhsm import SoftHsm, import_key
 
-_SIGNERS = {public(name): key(name) for name in ("alice", "alice-2", "bob", "carol", "exchange")}
+_SIGNERS = {
+    public(name): key(name)
+    for name in ("alice", "alice-2", "bob", "carol", "exchange", "partner", "screening", "tracing")
+}
 
 
 class SignerRig:

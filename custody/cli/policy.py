@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.types import NonNegativeInt
 
 from custody.cli import policy_versions
+from custody.cli.blast_radius import print_blast_radius
 from custody.cli.changes import Signature, keep_signature, sign_change
 from custody.cli.explain import answer, explain, question, seats_words
 from custody.cli.output import clipped, print_line, print_record, spoken
@@ -76,6 +78,27 @@ def explain_file(
         print_line(line)
     print_line(f"The policy changes {seats_words(policy, policy.policy_quorum)}.")
     print_line(f"The address book changes {seats_words(policy, policy.book_quorum)}.")
+
+
+@app.command(name="blast-radius")
+def blast_radius(
+    file: File,
+    /,
+    *,
+    wallet: Annotated[str | None, Parameter(help="Only from this wallet.")] = None,
+    destinations: Annotated[
+        NonNegativeInt | None,
+        Parameter(help="How many destinations the address book lists; any number if left out."),
+    ] = None,
+    schedule: Annotated[
+        str | None, Parameter(help='How it leaves within a period, as "24 hours".')
+    ] = None,
+) -> None:
+    """Say how much can leave at most, for each thing that an attacker may hold.
+
+    For example: custody policy blast-radius policy.toml --schedule "24 hours"
+    """
+    print_blast_radius(_read(file), wallet, destinations, schedule)
 
 
 @app.command

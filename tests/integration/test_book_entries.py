@@ -1,5 +1,6 @@
 """ListBookEntries: custody's copy of the address book by the page, and its look-alikes."""
 
+import asyncio
 import string
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -9,10 +10,12 @@ from typing import Any
 import grpc
 import pytest
 
+from custody.cli.address import refuse_address
 from custody.domain.look_alikes import ends
 from custody.filters import LOOK_ALIKES_MAX
 from custody.flows.housekeeping import apply_book
-from custody.identity import Role
+from custody.identity import Identity, Role
+from custody.main import main
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code
 from policies.statements import Book, BookEntry, digest, encode
@@ -20,6 +23,7 @@ from tests.factories import CUSTOMER, SOL, make_book
 from tests.integration import house as houses
 from tests.integration.house import House
 from tests.integration.served import refused, served
+from tests.memory_custody import key_file
 
 house = houses.house
 NETWORK = "solana:devnet"
@@ -132,3 +136,56 @@ async def test_filters_and_tokens_that_cannot_be(house: House, officer: Any) -> 
         status, refusal = await refused(call)
         assert (status, refusal.code) == (grpc.StatusCode.INVALID_ARGUMENT, Code.ARGUMENT_INVALID)
         assert refusal.field == field, request
+
+
+async def test_a_table_goes_in_and_comes_out(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As officers do it: import, sign, apply, export, and the next import meets its look-alike."""
+    house.pay(house.wallet, SOL)
+    await house.step()
+    table, made, out = tmp_path / "in.csv", tmp_path / "made", tmp_path / "out.csv"
+    table.write_text(f'network,address,memo,label\n{NETWORK},{REAL},\'007,"Müller, GmbH"\n')
+    async with served(house.parts, tmp_path / "pki") as api:
+        tls = api.authority.issue(Identity(Role.OFFICER, "alice"))
+        lines = {"target": api.target, "ca": tls.ca, "certificate": tls.certificate, "key": tls.key}
+        config = tmp_path / "custody.toml"
+        config.write_text("".join(f'{name} = "{value}"\n' for name, value in lines.items()))
+
+        async def run(*arguments: object) -> int:
+            words = ["--config", str(config), "book", *map(str, arguments)]
+            return await asyncio.to_thread(main, words)
+
+        assert await run("import", table, "--into", made) == 0
+        file, signatures = made / "book-1.json", made / "signatures"
+        for person in ("alice", "carol"):
+            who = ("--key", key_file(tmp_path, person), "--person", person, "--yes")
+            assert await run("sign", file, *who, "--signatures", signatures) == 0
+        applying = asyncio.create_task(run("apply", file, "--signatures", signatures))
+        while not applying.done():
+            await apply_book(house.parts)
+            await asyncio.sleep(0.05)
+        assert applying.result() == 0
+        capsys.readouterr()
+        assert await run("export", out) == 0
+        printed = capsys.readouterr().out
+        assert (
+            f"1 entries of version 1 of the address book ({digest(file.read_bytes())})" in printed
+        )
+        assert out.read_text("utf-8-sig").splitlines() == table.read_text().splitlines()
+        assert await run("import", out, "--into", tmp_path / "again") == 1
+        assert "is in the address book already" in capsys.readouterr().err
+        table.write_text(f"network,address,memo,label\n{NETWORK},{made_up()},,x\n")
+        assert await run("import", table, "--into", tmp_path / "next") == 0
+        assert f"  in force  {REAL}" in capsys.readouterr().err
+
+
+def made_up() -> str:
+    """Return an address that is one, with REAL's ends."""
+    middle = list(REAL[4:-4])
+    for first in range(len(middle) - 1):
+        turned = [*middle[:first], middle[first + 1], middle[first], *middle[first + 2 :]]
+        made = REAL[:4] + "".join(turned) + REAL[-4:]
+        if made != REAL and refuse_address(NETWORK, made) is None:
+            return made
+    raise AssertionError

@@ -130,7 +130,6 @@ async def test_a_crash_after_any_effect_pays_once(
         (Requests, "reserve"),
         (Token, "sign"),
         (Requests, "record"),
-        (Token, "replace_records"),
     ],
 )
 async def test_a_signer_that_dies_at_its_work_signs_one_message(

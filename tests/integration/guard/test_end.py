@@ -6,9 +6,11 @@ import pytest
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
+from policies.policy_file import parse_policy
 from policies.statements import Intent, Signed, digest, encode
+from signer.governance import Governance
 from signer.requests import Requests
-from tests.factories import key, make_intent, public, sign
+from tests.factories import key, make_intent, policy_file, public, sign
 from tests.integration.mischief import Crash, crash_in
 from tests.signing import SignerRig, enveloped, transfer
 
@@ -94,3 +96,43 @@ def test_a_new_journal_does_not_swear_for_an_old_one(rig: SignerRig) -> None:
     intent = make_intent()
     old = replace(intent, created=rig.journal.created - 1)
     assert rig.refused(end(old)) == Code.INTENT_BEFORE_JOURNAL
+
+
+def put_in_force(rig: SignerRig, file: bytes) -> None:
+    """Put a version in force in which something is gone, as if its delay were over."""
+    policy = parse_policy(file)
+    Governance(rig.journal).put_in_force(policy, file, rig.guard._clock.now())
+    rig.restart()
+
+
+def test_a_requester_that_was_removed_can_still_end_its_own(rig: SignerRig) -> None:
+    waiting, paid = make_intent(), make_intent(request_id="w-2")
+    signed = rig.signed(transfer(paid))
+    follows = {"version": 2, "previous": rig.policy.digest}
+    file = policy_file(exchange=[public("exchange-2")], **follows)
+    put_in_force(rig, file)
+    assert rig.refused(transfer(waiting)) is Code.REQUESTER_UNKNOWN
+    assert rig.refused(transfer(paid)) is Code.REQUESTER_UNKNOWN
+    assert ended(rig, waiting) == digest(encode(waiting))
+    assert rig.ask(end(paid)).signed.transaction == signed.transaction
+    stranger = replace(waiting, request_id="w-3", key=public("mallory"))
+    assert rig.refused(end(sign(key("mallory"), stranger))) is Code.REQUESTER_UNKNOWN
+    other_name = replace(waiting, request_id="w-3", requester="partner")
+    assert rig.refused(end(other_name)) is Code.REQUESTER_UNKNOWN
+    forged = Signed(encode(waiting), sign(key("mallory"), waiting).signature)
+    assert rig.refused(end(forged)) is Code.REQUESTER_UNKNOWN
+    back = policy_file(version=3, previous=digest(file))
+    put_in_force(rig, back)
+    assert rig.refused(transfer(waiting)) is Code.REQUEST_ENDED
+
+
+def test_what_was_asked_of_a_wallet_that_is_gone_can_be_ended(rig: SignerRig) -> None:
+    waiting = make_intent()
+    file = policy_file(version=2, previous=rig.policy.digest).replace(b"hot-sol", b"hot-two")
+    put_in_force(rig, file)
+    assert rig.refused(transfer(waiting)) is Code.WALLET_UNKNOWN
+    assert ended(rig, waiting) == digest(encode(waiting))
+    other = policy_file(version=3, previous=digest(file), signer=public("another signer"))
+    put_in_force(rig, other)
+    late = replace(waiting, request_id="w-2")
+    assert rig.refused(end(late)) is Code.WALLET_NOT_HELD, "another signer may have paid it"

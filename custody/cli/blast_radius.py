@@ -1,0 +1,129 @@
+"""`custody policy blast-radius`: the most that can leave, for each thing an attacker may hold."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+from custody.cli.output import print_line, print_table
+from policies.blast_radius import UPKEEP, Position, Row, blast_radius, needed
+from policies.durations import format_duration, parse_period
+from policies.policy import Policy, Wallet
+from policies.units import format_units
+from policies.windows import Period
+
+_NOTES = (
+    "Each figure is an upper bound, fees and custody's own upkeep included, if nothing left before."
+    " Hours, cooling periods and delays are left out, since they only make it less; so is what"
+    " moves between our own wallets, but for its fees."
+)
+
+
+def print_blast_radius(
+    policy: Policy, wallet: str | None, destinations: int | None, schedule: str | None
+) -> None:
+    """Print a table of each wallet, what its rows mean, and a period's schedules."""
+    if wallet is not None and wallet not in policy.wallets:
+        raise ValueError(f"no wallet is called {wallet}; there are: {', '.join(policy.wallets)}")
+    period = _period(schedule)
+    for found in [policy.wallets[wallet]] if wallet else policy.wallets.values():
+        rows = list(blast_radius(policy, found, destinations))
+        _print_wallet(policy, found, rows)
+        for row in rows:
+            if row.period is period:
+                _print_schedule(policy, found, row)
+    for line in _notes(policy, destinations):
+        print_line(line)
+
+
+def _period(text: str | None) -> Period | None:
+    try:
+        return None if text is None else parse_period(text)
+    except ValueError as error:
+        raise ValueError(f"--schedule {text}: {error}") from error
+
+
+def _print_wallet(policy: Policy, wallet: Wallet, rows: Sequence[Row]) -> None:
+    units = _units(policy, wallet)
+    print_line(f"{wallet.name}: the most that can leave in any")
+    positions = [(of, list(group)) for of, group in groupby(rows, lambda row: row.position)]
+    table = [
+        (_name(policy, wallet, position), *(units(row.amount) for row in group))
+        for position, group in positions
+    ]
+    key = f"the key of {wallet.name} itself"
+    table.append((key, *("everything" for _ in Period)))
+    print_table(("an attacker who holds", *map(str, Period)), table)
+    if not wallet.enabled:
+        print_line(f"  {wallet.name} is disabled: its signer pays nothing.")
+    for position, _ in positions:
+        print_line(f"  {_name(policy, wallet, position)}: {_meaning(position)}.")
+    print_line(f"  {key}: pays without the signer; no policy limits it.")
+    recall = units(wallet.beyond_recall)
+    print_line(f"The policy lets {recall} be signed and not yet final at once.")
+    print_line("")
+
+
+def _print_schedule(policy: Policy, wallet: Wallet, row: Row) -> None:
+    units = _units(policy, wallet)
+    print_line(f"{_name(policy, wallet, row.position)}: {units(row.amount)} in {row.period}")
+    print_table(
+        ("after", "amount", "transactions", "in which"),
+        [
+            (
+                _after(spend.offset),
+                units(spend.amount),
+                "" if spend.source == UPKEEP else str(spend.count),
+                spend.source,
+            )
+            for spend in row.schedule
+        ],
+    )
+    print_line("")
+
+
+def _name(policy: Policy, wallet: Wallet, position: Position) -> str:
+    """Return what the attacker holds: "custody, exchange, 2 people"."""
+    asking = {rule.requester for rule in policy.rules if rule.wallet == wallet.name}
+    every = position.requesters == asking and len(asking) > 1
+    held = ["custody", *(["every requester"] if every else sorted(position.requesters))]
+    held += sorted(position.services)
+    people = f"{position.people} {'person' if position.people == 1 else 'people'}"
+    return ", ".join([*held, people] if position.people else held)
+
+
+def _meaning(position: Position) -> str:
+    if not position.requesters:
+        return "outstanding intents of requesters, plus upkeep: so much in fees and rents"
+    number = position.people
+    approve = "approves" if number == 1 else "approve"
+    who = f"{number} of those whom the rules ask {approve}" if number else "nobody approves"
+    named = sorted(position.services)
+    services = f", with {' and '.join(named)}" if named else ""
+    asks = "any requester" if len(position.requesters) > 1 else next(iter(position.requesters))
+    return f"asks in the name of {asks}, and {who}{services}"
+
+
+def _notes(policy: Policy, destinations: int | None) -> Iterator[str]:
+    yield _NOTES
+    if destinations is None:
+        yield "The address book may list any number of destinations; --destinations says how many."
+    else:
+        quorum = needed([policy.book_quorum])
+        yield f"The address book lists {destinations}; {quorum} who may change it list any number."
+    seats = " and ".join(map(str, policy.policy_quorum))
+    delay = format_duration(policy.change_delay)
+    words = f"Those who may change the policy ({seats}) can sign another one: it is in force"
+    yield f"{words} after {delay}, unless an officer vetoes it."
+
+
+def _units(policy: Policy, wallet: Wallet) -> Callable[[int], str]:
+    decimals = policy.assets[wallet.asset].decimals
+    return lambda amount: format_units(amount, wallet.asset, decimals)
+
+
+def _after(offset: int) -> str:
+    """Return "2d 01:00:00.001" for so many ms."""
+    seconds, milliseconds = divmod(offset, 1000)
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{days}d {hour:02}:{minute:02}:{second:02}.{milliseconds:03}"
