@@ -96,7 +96,7 @@ def lower_a_limit(draw: Draw, policy: Policy) -> Policy:
 
 
 def disable(draw: Draw, policy: Policy) -> Policy:
-    return with_wallet(policy, enabled=False)
+    return with_wallet(policy, enabled=draw(st.integers(0, 3)) > 0)
 
 
 def shrink_a_window(draw: Draw, policy: Policy) -> Policy:
@@ -292,11 +292,15 @@ OTHER: list[Change] = [
 @st.composite
 def changed(draw: Draw, policy: Policy, least: int = 1, most: int = 3) -> Policy:
     """Return `policy` after some changes, most of which could tighten."""
-    for change in draw(
-        st.lists(st.sampled_from(TIGHTER * 2 + OTHER), min_size=least, max_size=most)
-    ):
+    for change in draw(st.lists(st.sampled_from(TIGHTER + OTHER), min_size=least, max_size=most)):
         policy = change(draw, policy)
     return policy
+
+
+@st.composite
+def changed_by(draw: Draw, change: Change, policy: Policy) -> Policy:
+    """Return `policy` after this change."""
+    return change(draw, policy)
 
 
 def some_policies() -> st.SearchStrategy[Policy]:
@@ -318,7 +322,8 @@ _ODD: list[dict[str, Any]] = [
 def near(draw: Draw, policy: Policy = BASE) -> Intent:
     """Return an intent that comes near to being allowed; one of six is odd in one way."""
     edges = {tier.up_to for rule in policy.rules for tier in rule.tiers}
-    edges |= {window.amount for window in policy.wallets["hot-sol"].windows} | {SOL, 50 * SOL}
+    wallet = policy.wallets["hot-sol"]
+    edges |= {window.amount for window in wallet.windows} | {wallet.cap, wallet.beyond_recall}
     amounts = [max(1, edge + more) for edge in sorted(edges) for more in (-SOL // 2, -1, 0, 1)]
     address = draw(st.sampled_from([CUSTOMER.address] * 2 + [STRANGER.address, COLD_ADDRESS]))
     intent = make_intent(
