@@ -23,7 +23,17 @@ from custody.identity import Identity, Role
 from custody.tls import TlsFiles
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.statements import Approval, Book, Cancel, Intent, Signed, decode, digest
+from policies.statements import (
+    Approval,
+    Book,
+    Cancel,
+    Change,
+    Intent,
+    Signed,
+    Veto,
+    decode,
+    digest,
+)
 from tests.factories import key, policy_file
 
 Lie = Callable[[wire.Withdrawal], object]
@@ -92,6 +102,9 @@ class MemoryCustody:
         self.lie: Lie = lambda _: None
         self.status = wire.GetStatusResponse()
         self.log = list[AuditEvent]()
+        self.versions: dict[str, wire.PolicyVersion] = {}
+        self.fates: list[dict[str, Any]] = []  # what the signer says of each version, one a look
+        self.vetoes_taken = 1  # so many looks until the signer has a veto
         self.page = 2
         self.book_version, self.book_digest = 6, "ab" * 32
         self.entries: list[wire.BookEntry] = []
@@ -149,6 +162,36 @@ class MemoryCustody:
             book_version=str(self.book_version),
             book_digest=self.book_digest,
         )
+
+    def create_policy_version(self, request: Any) -> wire.CreatePolicyVersionResponse:
+        made = wire.PolicyVersion(
+            name=f"policyVersions/{digest(request.policy)}",
+            version="2",
+            state=wire.POLICY_VERSION_STATE_PENDING,
+            signed_by=[decode(Change, item.statement).person for item in request.changes],
+            policy=request.policy,
+        )
+        self.versions[made.name] = made
+        return wire.CreatePolicyVersionResponse(policy_version=made)
+
+    def get_policy_version(self, request: Any) -> wire.GetPolicyVersionResponse:
+        if request.name not in self.versions:
+            refuse(Refusal(Code.NOT_FOUND, f"there is no {request.name}", field="name"))
+        found = self.versions[request.name]
+        if self.fates:
+            fate = self.fates.pop(0)
+            found.MergeFrom(wire.PolicyVersion(**fate))
+        return wire.GetPolicyVersionResponse(policy_version=found)
+
+    def list_policy_versions(self, request: Any) -> wire.ListPolicyVersionsResponse:
+        return wire.ListPolicyVersionsResponse(policy_versions=self.versions.values())
+
+    def create_veto(self, request: Any) -> wire.CreateVetoResponse:
+        veto = decode(Veto, request.veto.statement)
+        self.vetoes_taken -= 1
+        name = f"{request.parent}/vetoes/{veto.person}"
+        applied = self.vetoes_taken < 0
+        return wire.CreateVetoResponse(veto=wire.Veto(name=name, applied=applied))
 
     def create_book_version(self, request: Any) -> wire.CreateBookVersionResponse:
         book = decode(Book, request.book)

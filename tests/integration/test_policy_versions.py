@@ -16,7 +16,7 @@ from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.policy_file import parse_policy
 from policies.statements import Signed, Veto, digest
-from tests.factories import CUSTOMER, HOUR, SOL, key, public, sign
+from tests.factories import CUSTOMER, HOT_ADDRESS, HOUR, SOL, key, public, sign
 from tests.integration import house as houses
 from tests.integration.house import House
 from tests.integration.mischief import Crash
@@ -384,6 +384,7 @@ def renamed_wallet(house: House) -> tuple[tuple[str, str], ...]:
     return (
         ("wallets.hot-sol", "wallets.other-sol"),
         ('wallet = "hot-sol"', 'wallet = "other-sol"'),
+        (house.wallet, HOT_ADDRESS),
     )
 
 

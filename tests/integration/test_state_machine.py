@@ -37,7 +37,8 @@ LONG = "TRIALS" in os.environ
 PHASES = (Phase.generate, Phase.shrink) if LONG else (Phase.generate,)
 MINUTE = 60_000
 UNITS = (SOL // 2, SOL, 3 * SOL, 12 * SOL)  # the last two need approvals, and mostly a deposit
-BLOCKS, WAITS = Code.CAP_EXCEEDED, Code.FEE_EXCEEDED
+BLOCKS = Code.CAP_EXCEEDED
+WAITS = (Code.FEE_EXCEEDED, Code.WINDOW_EXCEEDED, Code.COOLING, Code.WALLET_DISABLED)
 LARGE = SOL + 1_000_000
 PAID = (State.BROADCASTING, State.CONFIRMING, State.COMPLETED)
 ENDS = {state for state in State if state.ended}
@@ -214,7 +215,7 @@ class Custody(RuleBasedStateMachine):
         self.time_passes(minutes)
         self.work(["sign.ask"])
 
-    @rule(code=st.sampled_from((BLOCKS, BLOCKS, WAITS)), ends=st.booleans())
+    @rule(code=st.sampled_from((BLOCKS, BLOCKS, *WAITS)), ends=st.booleans())
     def signer_refuses(self, code: Code, ends: bool) -> None:
         # The real one never refuses what it has signed: what waits for a lost reply comes first.
         self.house.gateway.replies_lost = 0
@@ -308,7 +309,7 @@ class Custody(RuleBasedStateMachine):
             elif state in ENDS:
                 assert self.known[name].may_be(state, now), f"nobody explains {state}"
             elif state is State.QUEUED:
-                assert row["waiting_for"] == "FUNDS", row
+                assert row["waiting_for"] in {"FUNDS", "WINDOW"}, row
             else:
                 assert state is State.PENDING_APPROVAL, f"{state} at rest"
         done = [row for row in rows.values() if row["state"] == State.COMPLETED]
@@ -389,7 +390,7 @@ class Custody(RuleBasedStateMachine):
         return self.trial.run(self.house.on_chain(CUSTOMER.address))
 
     def _make_due(self) -> None:
-        self.trial.run(self.house.sql("UPDATE withdrawal SET retry_at = now()"))
+        self.trial.run(self.house.make_due())
 
 
 @pytest.mark.timeout(0)

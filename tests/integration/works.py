@@ -185,7 +185,8 @@ class Works:
             assert {row[0] for row in holders} == {row[0] for row in held} - self.lost
             asides = "SELECT coalesce(sum(set_aside), 0)::bigint FROM withdrawal WHERE wallet = %s"
             assert [(aside,)] == await self.sql(asides, name)
-            assert total - in_use <= await self.on_chain(self.wallet)
+            chain = await self.on_chain(self.wallet)
+            assert total - in_use <= chain, (name, total, in_use, chain)
 
     async def open_connections(self) -> None:
         """Fill the pool, so that what runs at the same time does not queue for a connection."""

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from custody.asks import ATTEMPT_SECONDS, BATCH_MAX, BATCH_SECONDS
-from custody.domain.states import State
+from custody.domain.states import State, Waiting
 from custody.errors import status_of
 from custody.limits import Limits
 from custody.watching import QUIET_SECONDS
@@ -36,9 +36,12 @@ def test_every_code_is_in_the_table_with_its_status_and_advice() -> None:
     assert text == with_table(text), f"run {__file__} to mend it"
 
 
-def test_every_state_has_its_row() -> None:
+def test_every_state_and_every_wait_has_its_row() -> None:
     section = DOC.read_text().partition("## States")[2].partition("## Receipts")[0]
+    section, _, waits = section.partition("| `waiting_for` |")
     assert re.findall(r"^\| ([A-Z_]+) \|", section, re.MULTILINE) == list(State)
+    told = re.findall(r"^\| ([A-Z_]+) \|", waits, re.MULTILINE)
+    assert sorted(told) == sorted({*Waiting, "APPROVALS"} - {""})
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
