@@ -148,12 +148,12 @@ def _asks_more_people(rule: Rule, old: Tier, new: Tier) -> bool:
     Where nobody was asked, amounts move to the window of what people approve: only people may be
     asked who could draw on it before, through another tier of the rule that asks for no more.
     """
-    drawn = [old] if old.people else [tier for tier in rule.tiers if tier.people]
+    drawn = [old] if old.people else rule.tiers
     return bool(new.people) and any(
         all(any(_fills(path, filled) for path in tier.people) for filled in new.people)
         and tier.services <= new.services
         and tier.delay <= new.delay
-        for tier in drawn
+        for tier in drawn  # of one that asks nobody, no path is filled
     )
 
 
@@ -170,8 +170,8 @@ def _silenced(
     where: str, old: tuple[Policy, Rule], tier: Tier, new: tuple[Policy, Rule, Tier]
 ) -> Iterator[Difference]:
     """Yield who could reject, is still there and cannot any more: what they stopped would pass."""
-    there = new[0].people.keys() | new[0].services.keys()
-    for name in sorted((approvers_of(*old, tier) & there) - approvers_of(*new)):
+    could = approvers_of(*old, tier) & new[0].people.keys()  # a service less is told by itself
+    for name in sorted(could - approvers_of(*new)):
         yield Difference(f"{where}: {name} can no longer reject", tightens=False)
 
 

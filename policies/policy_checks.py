@@ -7,7 +7,8 @@ from policies.approvals import APPROVALS_MAX
 from policies.policy import Policy, Rule, Wallet
 from policies.quorum import Seats, missing
 from policies.reader import EntryError, Path
-from policies.windows import Scope
+from policies.statements import INTENT_LIFE_MAX_MS
+from policies.windows import Period, Scope
 
 
 def check(policy: Policy, rules: tuple[Rule, ...]) -> Policy:
@@ -111,6 +112,9 @@ def _check_tiers(policy: Policy, rule: Rule, path: Path) -> None:
         if tier.up_to > policy.wallets[rule.wallet].cap:
             raise EntryError((*where, "up_to"), "is above the wallet's cap")
         below = tier.up_to
+        if tier.delay >= INTENT_LIFE_MAX_MS:
+            days = INTENT_LIFE_MAX_MS // Period.DAY.value
+            raise EntryError((*where, "delay"), f"never ends: a request lives at most {days} days")
         for seats in tier.people:
             _check_reachable(policy, seats, (*where, "people"))
 

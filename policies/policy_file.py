@@ -28,6 +28,7 @@ from policies.statements import digest
 from policies.units import parse_units
 from policies.windows import Scope, Window
 
+T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 DECIMALS_MAX = 18
 LINE_MAX = 300  # characters; tomllib's memory grows with the square of a dotted key's length
@@ -37,16 +38,21 @@ COUNT_MAX = 10**9
 
 def parse_policy(data: bytes) -> Policy:
     """Return the policy that the exact bytes `data` are; FileError otherwise."""
+    return read_tagged(data, TAG, lambda root: _policy(digest(data), root))
+
+
+def read_tagged(data: bytes, tag: str, read: Callable[[Table], T]) -> T:
+    """Return what `read` makes of a file that people can read, whose first line is `tag`."""
     if len(data) > BYTES_MAX:
         raise FileError(1, (), f"has {len(data)} bytes; at most {BYTES_MAX} are allowed")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise FileError(data[: error.start].count(b"\n") + 1, (), "is not UTF-8") from error
-    if not text.startswith(TAG + "\n"):
-        raise FileError(1, (), f"the first line must be exactly {TAG}")
+    if not text.startswith(tag + "\n"):
+        raise FileError(1, (), f"the first line must be exactly {tag}")
     _check_lines(text)
-    return read_toml(text, partial(_policy, digest(data)))
+    return read_toml(text, read)
 
 
 def _check_lines(text: str) -> None:
@@ -104,7 +110,7 @@ def _members(name: str, table: Table) -> frozenset[str]:
 
 def _wallet(assets: Mapping[str, Asset], name: str, table: Table) -> Wallet:
     _named(fields.name, name, table)
-    asset = table.value("asset", _one_of(*assets))
+    asset = table.value("asset", one_of(*assets))
     amount = partial(parse_units, asset=asset, decimals=assets[asset].decimals)
     return Wallet(
         name=name,
@@ -132,14 +138,14 @@ def _window(amount: Callable[[object], int], table: Table) -> Window:
 
 
 def _rule(policy: Policy, table: Table) -> Rule:
-    wallet = policy.wallets[table.value("wallet", _one_of(*policy.wallets))]
+    wallet = policy.wallets[table.value("wallet", one_of(*policy.wallets))]
     decimals = policy.assets[wallet.asset].decimals
     amount = partial(parse_units, asset=wallet.asset, decimals=decimals)
     destination, service = table.value("destination", partial(_destination, policy))
     return Rule(
         name=table.value("name", fields.name),
         wallet=wallet.name,
-        requester=table.value("requester", _one_of(*policy.requesters)),
+        requester=table.value("requester", one_of(*policy.requesters)),
         destination=destination,
         service=service,
         hours=table.value("hours", parse_hours),
@@ -163,7 +169,7 @@ def _destination(policy: Policy, value: object) -> tuple[DestinationClass, str]:
 def _tier(policy: Policy, amount: Callable[[object], int], table: Table) -> Tier:
     return Tier(
         up_to=table.value("up_to", amount),
-        services=frozenset(table.values("services", _one_of(*policy.services))),
+        services=frozenset(table.values("services", one_of(*policy.services))),
         people=table.values("people", _path),
         delay=table.value("delay", parse_duration),
     )
@@ -185,7 +191,9 @@ def _named(parse: Callable[[object], str], name: str, table: Table) -> None:
         raise EntryError(table.path, f"its name {error}") from error
 
 
-def _one_of(*allowed: str) -> Callable[[object], str]:
+def one_of(*allowed: str) -> Callable[[object], str]:
+    """Return a parser of exactly these words."""
+
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in allowed:
             raise ValueError(f"must be one of: {', '.join(allowed) or 'none is defined'}")
@@ -195,7 +203,7 @@ def _one_of(*allowed: str) -> Callable[[object], str]:
 
 
 def _member(kind: type[E]) -> Callable[[object], E]:
-    choose = _one_of(*kind)
+    choose = one_of(*kind)
     return lambda value: kind(choose(value))
 
 

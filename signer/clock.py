@@ -14,6 +14,7 @@ from pathlib import Path
 from policies.codes import Code, Refusal
 
 DRIFT_MS = 30_000
+_DRIFTS_TICKS = 24 * 3600 * 1000
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -43,7 +44,7 @@ class Clock:
     """Goes on from `last`, the moment that the journal kept with its last entry."""
 
     def __init__(self, last: Moment, look: Look) -> None:
-        self._last = last
+        self._last = self._believed = last
         self._look = look
 
     def now(self) -> Moment:
@@ -51,12 +52,13 @@ class Clock:
         seen, last = self._look(), self._last
         if seen.boot != last.boot or seen.steady < last.steady:
             # The host was off, nobody knows for how long: not counted, the safe way.
-            self._last = last = replace(seen, wall=max(seen.wall, last.wall), tick=last.tick)
+            last = replace(seen, wall=max(seen.wall, last.wall), tick=last.tick)
+            self._last = self._believed = last
         return replace(seen, tick=last.tick + seen.steady - last.steady)
 
     def refuse(self, moment: Moment) -> Refusal | None:
         """Return why the host's clock is not believed at `moment`, or None."""
-        expected = self._last.wall + moment.steady - self._last.steady
+        expected = self._believed.wall + moment.steady - self._believed.steady
         off = moment.wall - expected
         if abs(off) <= DRIFT_MS:
             return None
@@ -65,5 +67,10 @@ class Clock:
         return Refusal(Code.CLOCK_DIFFERS, words)
 
     def kept(self, moment: Moment) -> None:
-        """Note that the journal kept `moment`: small drifts do not add up."""
+        """Note that the journal kept `moment`. Drifts of a day do not add up to those of the next.
+
+        Not more often: who sets the clock by little, again and again, would reach any time.
+        """
         self._last = moment
+        if moment.tick - self._believed.tick >= _DRIFTS_TICKS:
+            self._believed = moment

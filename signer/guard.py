@@ -66,23 +66,27 @@ class Guard:
 
     def answer(self, jobs: Sequence[wire.Job]) -> list[wire.Result]:
         """Return the results of a frame's jobs; raises only on faults of token or journal."""
-        at = self._clock.now()
-        results = [self._answer(job, at) for job in jobs]
+        at, results = self._clock.now(), []
+        status: wire.Result | None = None  # one for the whole frame: it can be large
+        for job in jobs:
+            if job.WhichOneof("verb") == "status":
+                status = status or wire.Result(status=self._status(at))
+                results.append(status)
+            else:
+                results.append(self._answer(job, at))
         if self._lock is None and self._anchored.settle():
             self._clock.kept(at)
         return results
 
     def _answer(self, job: wire.Job, at: Moment) -> wire.Result:
-        verb, policy = job.WhichOneof("verb"), self._versions.policy
-        if verb == "status":
-            return wire.Result(status=self._status(at))
+        policy = self._versions.policy
         refusal = self._lock or self._clock.refuse(at)
         if refusal:
             return _result(refusal)
         if policy is None:
             return _result(Refusal(Code.POLICY_MISSING, "this signer has no policy yet"))
         outcome: Outcome
-        match verb:
+        match job.WhichOneof("verb"):
             case "transfer":
                 outcome = self._transfer(policy, job.transfer, at)
             case "end":

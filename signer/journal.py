@@ -81,9 +81,13 @@ class Journal:
             raise JournalError(f"{path} does not exist: signer doctor says what to do")
         try:
             self.db = _connect(path)
-            self.name, self.created, self.recovered, self.sequence, self.head = self.db.execute(
-                "SELECT journal, created, recovered, sequence, head FROM meta"
-            ).fetchone()
+            try:
+                self.name, self.created, self.recovered, self.sequence, self.head = self.db.execute(
+                    "SELECT journal, created, recovered, sequence, head FROM meta"
+                ).fetchone()
+            except BaseException:
+                self.db.close()  # it may hold the lock
+                raise
         except (sqlite3.Error, TypeError) as error:  # TypeError: a journal without its one row
             words = "signer doctor says what to do"
             if "locked" in str(error):
@@ -112,6 +116,7 @@ class Journal:
         )
         db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         db.execute("INSERT INTO head VALUES (0, ?)", (_NOTHING,))
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # raises where closing would hide a full disk
         db.close()
         new.rename(path)
         return cls(path)
@@ -161,7 +166,11 @@ def _next_head(head: bytes, parts: tuple[str | bytes | int, ...]) -> bytes:
 
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
-    db.execute("PRAGMA locking_mode = EXCLUSIVE")
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        db.close()  # it may hold the lock
+        raise
     return db

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings(options.config)
         module, _, command = options.run.partition(":")
         if module:
+            hardening.harden()  # a PIN is read here too; warnings are for what goes on running
             getattr(import_module(module), command)(settings, options)
         else:
             serve(settings)
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, default=Path("/etc/kura/signer.toml"), help="settings file"
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     init = _add(commands, "init", "signer.setup:init", "make token, audit key and an empty journal")
     init.add_argument("--so-pin-file", type=Path, help="the SO PIN; asked for when left out")
@@ -78,7 +80,19 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("file", type=Path, help="the statement")
     apply.add_argument("signatures", type=Path, help="from `custody recover sign`, one a line")
     apply.add_argument("policy", type=Path, help="the policy in force when the journal was lost")
+    words = "all address-book versions from the first, where the old journal cannot give them"
+    apply.add_argument("--book", type=Path, nargs="+", default=[], metavar="FILE", help=words)
+    words = "from `custody book sign` of the last one, where the token remembers no address book"
+    apply.add_argument("--book-signatures", type=Path, metavar="FILE", help=words)
     return parser
+
+
+class _Version(argparse.Action):
+    """Loads what knows the version only when asked."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(import_module("signer.setup").version())
+        parser.exit()
 
 
 def _add(commands: Any, name: str, run: str, words: str) -> argparse.ArgumentParser:

@@ -150,13 +150,20 @@ class Requests:
         seen = self._db.execute("SELECT tick FROM sight WHERE intent = ?", (name,)).fetchone()
         query = "SELECT tick, sent FROM destination WHERE key = ?"
         known = self._db.execute(query, (place,)).fetchone()
-        if (seen is None or known is None) and self._has_room(at):
+        if seen is None or known is None:
+            self._make_room(at)
+        intents = seen is None and self._sights < SIGHTS_MAX
+        places = known is None and self._unpaid < SIGHTS_MAX
+        if intents or places:
             with self._journal.entry(at, "see", name) as db:
-                first = (name, at.tick, intent.expires)
-                db.execute("INSERT OR IGNORE INTO sight VALUES (?, ?, ?)", first)
-                db.execute("INSERT OR IGNORE INTO destination VALUES (?, ?, 0)", (place, at.tick))
-            self._sights += seen is None
-            self._unpaid += known is None
+                if intents:
+                    db.execute(
+                        "INSERT INTO sight VALUES (?, ?, ?)", (name, at.tick, intent.expires)
+                    )
+                if places:
+                    db.execute("INSERT INTO destination VALUES (?, ?, 0)", (place, at.tick))
+            self._sights += intents
+            self._unpaid += places
         since, sent = known or (at.tick, 0)
         return Sight(
             age=at.tick - (seen[0] if seen else at.tick),
@@ -164,18 +171,16 @@ class Requests:
             destination_sent=sent,
         )
 
-    def _has_room(self, at: Moment) -> bool:
-        """Tell whether more may be noted; one requester's flood must not fill the disk."""
-        if max(self._sights, self._unpaid) < SIGHTS_MAX:
-            return True
-        if at.tick - self._forgot < _FORGET_EVERY:
-            return False
-        self._forgot = at.tick
-        self._forget_old(at)
-        return max(self._sights, self._unpaid) < SIGHTS_MAX
+    def _make_room(self, at: Moment) -> None:
+        """Where it is full, forget intents that expired and destinations that were never paid.
 
-    def _forget_old(self, at: Moment) -> None:
-        """Make room: forget intents that expired and destinations that were never paid."""
+        Intents and destinations have room of their own: one requester's flood of destinations must
+        not fill the disk, nor keep anybody's delay from being counted.
+        """
+        full = max(self._sights, self._unpaid) >= SIGHTS_MAX
+        if not full or at.tick - self._forgot < _FORGET_EVERY:
+            return
+        self._forgot = at.tick
         with self._journal.entry(at, "forget") as db:
             db.execute("DELETE FROM sight WHERE expires <= ?", (at.wall,))
             old = at.tick - _FORGET_TICKS

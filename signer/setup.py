@@ -2,9 +2,11 @@
 
 import argparse
 import socket
+import sqlite3
 import sys
 import time
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 from kura.signer.v1 import signer_pb2 as wire
@@ -25,6 +27,7 @@ from signer.pin import read_pin
 from signer.settings import Settings
 from signer.token_init import init_token, reset_pin
 
+ANSWER_SECONDS = 20.0
 DIGEST_PROMPT = "Type the policy's digest as its officers told you: "
 
 
@@ -38,7 +41,10 @@ def init(settings: Settings, options: argparse.Namespace) -> None:
     folder = settings.journal.parent
     if not folder.is_dir():
         raise UsageError(f"{folder} is no directory: make it for the journal, then init again")
-    journal = Journal.create(settings.journal, look())
+    try:
+        journal = Journal.create(settings.journal, look())
+    except sqlite3.Error as error:
+        raise UsageError(f"the journal's disk: {error}: make room, then init again") from error
     try:  # a journal of which no token is known would keep init from running again
         init_token(settings.module, settings.token, so_pin, pin)
         token = Token.open(settings.module, settings.token, pin)
@@ -86,7 +92,10 @@ def install(settings: Settings, options: argparse.Namespace) -> None:
 
 def pin(settings: Settings, options: argparse.Namespace) -> None:
     so_pin = read_pin(options.so_pin_file, "SO PIN: ")
-    reset_pin(settings.module, settings.token, so_pin, read_pin(settings.pin_file, "new PIN: "))
+    new = read_pin(settings.pin_file, "new PIN: ")
+    if settings.pin_file is None and read_pin(None, "new PIN again: ") != new:
+        raise UsageError("the new PINs typed differ: nothing was changed")
+    reset_pin(settings.module, settings.token, so_pin, new)
     print(f"token {settings.token} has a new user PIN; start signer serve")
 
 
@@ -106,6 +115,11 @@ def status(settings: Settings, _: argparse.Namespace) -> None:
         print(f"wallet        {key.wallet} {key.key}")
 
 
+def version() -> str:
+    """Return which signer this is."""
+    return f"signer {metadata.version('kura')}"
+
+
 def utc(time: int) -> str:
     """Return a time in Unix ms as people read it."""
     return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -121,6 +135,7 @@ def _call(path: Path, request: wire.Request) -> wire.Reply:
     words = f"no answer at {path}: is `signer serve` running, and is this user its relay's?"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(ANSWER_SECONDS)
             connection.connect(str(path))
             frames.write_frame(connection, request.SerializeToString())
             frame = frames.read_frame(connection)

@@ -90,7 +90,8 @@ class Versions:
         veto = open_veto(policy, signed)
         if isinstance(veto, Refusal):
             return veto
-        if self._governance.count_vetoes(veto.person) >= VETOES_MAX:
+        known = veto.person in self._governance.vetoes(veto.change)
+        if not known and self._governance.count_vetoes(veto.person) >= VETOES_MAX:
             words = f"{veto.person} has vetoed {VETOES_MAX} versions since the last one"
             return Refusal(Code.VETO_INVALID, words)
         self._governance.veto(veto.change, veto.person, at)

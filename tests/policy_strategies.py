@@ -38,7 +38,11 @@ _NAMES = ["alice", "bob", "carol", *_SERVICES, "mallory", "exchange"]
 _TIERS: Mapping[str, object] = {
     "1 SOL": {"services": ["screening"]},
     "10 SOL": {"people": [["2 of operations"], ["1 of risk"]]},
-    "40 SOL": {"people": [["1 of operations", "1 of risk"]], "services": ["screening"]},
+    "40 SOL": {
+        "people": [["1 of operations", "1 of risk"]],
+        "services": ["screening"],
+        "delay": "1 hour",
+    },
 }
 BASE = make_policy(
     services={name: [public(name)] for name in _SERVICES},
@@ -48,9 +52,19 @@ BASE = make_policy(
         for scope in ("wallet", "requester", "destination", "approved", "upkeep")
     ],
     beyond_recall="90 SOL",
-    more=rule_text("own", destination="own-wallet", tiers=_TIERS)
+    cooling_period="24 hours",
+    cooling_amount="2 SOL",
+    delay="1 hour",
+    more=rule_text("own", destination="own-wallet", tiers=_TIERS, delay="1 hour")
     + rule_text("partner", requester="partner", tiers={"40 SOL": ["1 of risk"]})
-    + rule_text("rest", destination="attested by travel", tiers=_TIERS)
+    + rule_text(
+        "rest",
+        destination="attested by travel",
+        hours="fri-fri 08:00-09:00 UTC",  # NOW is in it, an hour later is not
+        tiers=_TIERS,
+        cooling_period="24 hours",
+        cooling_amount="2 SOL",
+    )
     + f'[requesters.partner]\nkeys = ["{public("partner")}"]\n'
     + wallet_text("cold-sol"),
 )
@@ -82,7 +96,7 @@ def lower_a_limit(draw: Draw, policy: Policy) -> Policy:
 
 
 def disable(draw: Draw, policy: Policy) -> Policy:
-    return with_wallet(policy, enabled=False)
+    return with_wallet(policy, enabled=draw(st.integers(0, 3)) > 0)
 
 
 def shrink_a_window(draw: Draw, policy: Policy) -> Policy:
@@ -278,11 +292,15 @@ OTHER: list[Change] = [
 @st.composite
 def changed(draw: Draw, policy: Policy, least: int = 1, most: int = 3) -> Policy:
     """Return `policy` after some changes, most of which could tighten."""
-    for change in draw(
-        st.lists(st.sampled_from(TIGHTER * 2 + OTHER), min_size=least, max_size=most)
-    ):
+    for change in draw(st.lists(st.sampled_from(TIGHTER + OTHER), min_size=least, max_size=most)):
         policy = change(draw, policy)
     return policy
+
+
+@st.composite
+def changed_by(draw: Draw, change: Change, policy: Policy) -> Policy:
+    """Return `policy` after this change."""
+    return change(draw, policy)
 
 
 def some_policies() -> st.SearchStrategy[Policy]:
@@ -304,7 +322,8 @@ _ODD: list[dict[str, Any]] = [
 def near(draw: Draw, policy: Policy = BASE) -> Intent:
     """Return an intent that comes near to being allowed; one of six is odd in one way."""
     edges = {tier.up_to for rule in policy.rules for tier in rule.tiers}
-    edges |= {window.amount for window in policy.wallets["hot-sol"].windows} | {SOL, 50 * SOL}
+    wallet = policy.wallets["hot-sol"]
+    edges |= {window.amount for window in wallet.windows} | {wallet.cap, wallet.beyond_recall}
     amounts = [max(1, edge + more) for edge in sorted(edges) for more in (-SOL // 2, -1, 0, 1)]
     address = draw(st.sampled_from([CUSTOMER.address] * 2 + [STRANGER.address, COLD_ADDRESS]))
     intent = make_intent(
@@ -321,7 +340,7 @@ def near(draw: Draw, policy: Policy = BASE) -> Intent:
 def some_usage(draw: Draw) -> Usage:
     usage = Usage()
     for tick, amount in sorted(
-        draw(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 40)), max_size=3))
+        draw(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 70)), min_size=1, max_size=4))
     ):
         usage = usage.add(NOW - 30 * HOUR + tick * HOUR, max(1, amount * SOL))
     return usage
@@ -345,8 +364,6 @@ def facts_of(draw: Draw, intent: Intent, names: Sequence[str] = _NAMES) -> Facts
         else st.just([]),
         "fee": st.sampled_from([5000, SOL]),
         "age": st.sampled_from([0, HOUR - 1, HOUR, -HOUR]),
-        "destination_age": st.sampled_from([0, HOUR, -HOUR]),
-        "destination_sent": st.sampled_from([SOL, 10 * SOL]),
         "unresolved": st.sampled_from([10 * SOL, 60 * SOL, 89 * SOL]),
         "usage": st.fixed_dictionaries(
             {}, optional={counter: some_usage() for counter in facts.usage}
@@ -354,7 +371,15 @@ def facts_of(draw: Draw, intent: Intent, names: Sequence[str] = _NAMES) -> Facts
         | st.fixed_dictionaries({counter: some_usage() for counter in facts.usage}),
     }
     chosen_odd = draw(st.lists(st.sampled_from(sorted(odd)), max_size=3, unique=True))
+    if draw(st.integers(0, 3)) == 0:
+        chosen_odd = [*chosen_odd, "usage"]
     facts = replace(facts, **{name: draw(odd[name]) for name in chosen_odd})
+    if draw(st.integers(0, 3)) == 0:
+        age, sent = (
+            st.sampled_from([0, 24 * HOUR - 1, 24 * HOUR]),
+            st.sampled_from([0, SOL, 9 * SOL]),
+        )
+        facts = replace(facts, destination_age=draw(age), destination_sent=draw(sent))
     if names and draw(st.integers(0, 7)) == 0:
         no = approval(draw(st.sampled_from(names)), "reject")
         facts = replace(facts, approvals=[*facts.approvals, no])

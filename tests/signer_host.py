@@ -94,6 +94,13 @@ class Host:
         """Run one command where only `lo` is, whatever comes of it."""
         return self._run([*ISOLATED, SIGNER], arguments, "")
 
+    def limited(self, blocks: int, *arguments: object) -> str:
+        """Run one command that may write files of so many KiB only; return its last words."""
+        shell = ["bash", "-c", f'ulimit -f {blocks}; exec "$@"', "-"]
+        result = self._run([*shell, SIGNER], arguments, "")
+        assert result.returncode == 1, result
+        return result.stderr
+
     def _run(
         self, program: list[str], arguments: tuple[object, ...], typed: str
     ) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,7 @@
 """`custody policy`: what is allowed. All but `show` works without custody."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,14 @@ from custody.cli import policy_versions
 from custody.cli.blast_radius import print_blast_radius
 from custody.cli.changes import Signature, keep_signature, sign_change
 from custody.cli.explain import answer, explain, question, seats_words
-from custody.cli.output import clipped, print_line, print_record, spoken
+from custody.cli.output import clipped, print_line, print_note, print_record, spoken
+from custody.cli.policy_words import case_lines, diff_lines, spare_warnings, spare_words
 from custody.cli.session import CommandError, check_policy, connect, settings
+from policies.cases import parse_cases
 from policies.policy import DestinationClass, Policy
 from policies.policy_file import parse_policy
 from policies.reader import FileError
+from policies.spare import spares
 from policies.statements import Change, decode
 
 app = App(name="policy")
@@ -46,9 +50,52 @@ def show() -> None:
 def check(file: File, /) -> None:
     """Check a policy file: the first line that cannot be, or its digest for officers to compare.
 
+    It warns where one more person lost, with the last of their keys, makes something impossible.
+
     For example: custody policy check policy.toml
     """
-    print_record(_summary(_read(file)))
+    policy = _read(file)
+    print_record(_summary(policy))
+    left = tuple(spares(policy))
+    print_record(("spare people", spare_words(spare)) for spare in left)
+    for line in spare_warnings(left):
+        print_note(line, "bold yellow")
+
+
+@app.command
+def diff(old: File, new: File, /) -> None:
+    """Say in words what a version changes, and whether it acts at once or waits for its delay.
+
+    For example: custody policy diff policy-1.toml policy-2.toml
+    """
+    before, after = _read(old), _read(new)
+    if (after.version, after.previous) != (before.version + 1, before.digest):
+        print_note(f"{new} does not follow {old}: its previous must be {before.digest}", "yellow")
+    for line in diff_lines(before, after):
+        print_line(line)
+
+
+@app.command
+def test(
+    file: File, cases: Annotated[Path, Parameter(help="The file of examples beside it.")], /
+) -> int:
+    """Try a policy file on the officers' own examples; the exit code is 0 when all hold.
+
+    For example: custody policy test policies/example.toml policies/example.cases.toml
+    """
+    policy = _read(file)
+    try:
+        tried = parse_cases(policy, cases.read_bytes())
+    except FileError as error:
+        raise CommandError(f"{cases}: {error}") from error
+    if not tried:
+        raise CommandError(f"{cases}: holds no cases: nothing was tried")
+    lines = tuple(case_lines(policy, tried))
+    for line, _ in lines:
+        print_line(line)
+    held = sum(holds for _, holds in lines)
+    print_line(f"{held} of {len(lines)} hold")
+    return 0 if held == len(lines) else 1
 
 
 @app.command(name="explain")
@@ -106,23 +153,42 @@ def sign(
     file: File,
     /,
     *,
+    in_force: Annotated[
+        Path | None, Parameter(help="The file in force, which this follows; none for the first.")
+    ] = None,
     signatures: Annotated[
         Path | None, Parameter(help="Append it to this file; printed if left out.")
     ] = None,
     by: Signature | None = None,
 ) -> None:
-    """Sign a policy file as one of its people.
+    """Sign a policy file as one of the people in force; the first one, as one of its own people.
 
-    For example: custody policy sign policy.toml --key alice.pem --person alice
+    For example: custody policy sign policy-2.toml --in-force policy-1.toml --key alice.pem
+    --person alice
     """
     policy = _read(file)
+    people = _signers(file, policy, in_force)
     print_record(_summary(policy), beside=True)
     signed = sign_change("policy", policy.digest, policy.previous, by or Signature())
     change = decode(Change, signed.statement)
-    if change.key not in policy.people.get(change.person, ()):
-        words = f"{file} does not know {change.key} as a key of {change.person}"
+    if change.key not in people.get(change.person, ()):
+        words = f"{in_force or file} does not know {change.key} as a key of {change.person}"
         raise CommandError(f"{words}: nothing was signed")
     keep_signature(signed, signatures)
+
+
+def _signers(file: Path, policy: Policy, in_force: Path | None) -> Mapping[str, frozenset[str]]:
+    """Return the people whose signatures count: of the version that this one follows."""
+    if in_force is None and policy.version == 1:
+        return policy.people
+    if in_force is None:
+        words = f"{file} is version {policy.version}: name the version in force with --in-force"
+        raise CommandError(f"{words} (custody policy show > FILE): nothing was signed")
+    before = _read(in_force)
+    if (policy.version, policy.previous) != (before.version + 1, before.digest):
+        words = f"{file} does not follow {in_force}: it must be version {before.version + 1} and "
+        raise CommandError(f'{words}have the line previous = "{before.digest}": nothing was signed')
+    return before.people
 
 
 def _read(file: Path) -> Policy:

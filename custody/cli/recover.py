@@ -6,14 +6,17 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from custody.cli.changes import Signature, keep_signature, sign_change
+from custody.cli.changes import WEEK_HOURS, Signature, keep_signature, sign_change
 from custody.cli.confirm import confirm
 from custody.cli.output import print_record, spoken, utc
-from custody.cli.session import CommandError
+from custody.cli.session import CommandError, unix_ms
+from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.reader import FileError
 from policies.statements import Change, Recover, StatementError, decode, digest, encode
 
+HOUR_MS = 3_600_000
+AGE_MAX_MS, AHEAD_MAX_MS = WEEK_HOURS * HOUR_MS, HOUR_MS // 12
 app = App(name="recover")
 File = Annotated[Path, Parameter(help="The statement from `signer recover prepare`.")]
 
@@ -40,7 +43,8 @@ def sign(
     """Sign a recovery as one of the policy's change quorum.
 
     Ask first why the old journal is gone, and who says so: the new one has forgotten what was
-    signed, and only the full windows and the refusal of older intents stand in for it.
+    signed, and only the full windows and the refusal of older intents stand in for it. Compare
+    the audit key with the signer's own, and `created` with when the operator made the file.
 
     For example: custody recover sign recover.json --policy policy.toml --signatures recover.sig
     """
@@ -50,7 +54,8 @@ def sign(
     except FileError as error:
         raise CommandError(f"{policy}: {error}") from error
     of = digest(encode(recover))
-    print_record((*_rows(recover), ("policy", in_force.digest)))
+    print_record((*_rows(recover), *_under(in_force, recover)))
+    _refuse_strange_time(recover)
     if not yes:
         confirm("sign it", of)
     signed = sign_change("recover", of, in_force.digest, by or Signature())
@@ -59,6 +64,17 @@ def sign(
         words = f"{policy} does not know {change.key} as a key of {change.person}"
         raise CommandError(f"{words}: nothing was signed")
     keep_signature(signed, signatures)
+
+
+def _refuse_strange_time(recover: Recover) -> None:
+    """A signer whose clock is wrong would take intents of before the recovery for new ones."""
+    age = unix_ms() - recover.created
+    if age < -AHEAD_MAX_MS:
+        words = "it was made later than your clock says: set the signer's clock right, or yours"
+        raise CommandError(f"{words}; nothing was signed")
+    if age > AGE_MAX_MS:
+        words = "it was made more than a week ago: set the signer's clock right, or prepare again"
+        raise CommandError(f"{words}; nothing was signed")
 
 
 def _opened(file: Path) -> Recover:
@@ -73,7 +89,14 @@ def _rows(recover: Recover) -> Iterator[tuple[str, str]]:
     yield "recovery of", recover.audit_key
     yield "old journal", recover.old_journal or "none that the token remembers"
     yield "new journal", recover.new_journal
-    yield "created", utc(recover.created)
+    yield "created", f"{utc(recover.created)} by the signer's clock"
     yield "watchtower", recover.watchtower or "the same"
     yield "digest", of
     yield "in words", spoken(of)
+
+
+def _under(policy: Policy, recover: Recover) -> Iterator[tuple[str, str]]:
+    wallets = [w.name for w in policy.wallets.values() if w.signer == recover.audit_key]
+    yield "policy", f"version {policy.version}"
+    yield "its digest", policy.digest
+    yield "its wallets", ", ".join(wallets) or "none: it does not name this signer"

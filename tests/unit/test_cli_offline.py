@@ -22,6 +22,7 @@ from tests.memory_custody import MemoryCustody, config_file, key_file
 Run = Callable[..., tuple[int, str, str]]
 POLICY = policy_file()
 SOMEBODY = "with the approval of 1 of operations (alice, bob)"
+MUCH = "1000000 SOL in 1000000 transactions"
 BOTH = f"{SOMEBODY} and 1 of risk (bob, carol), 2 different people"
 
 
@@ -108,6 +109,13 @@ def test_a_policy_is_explained_in_sentences(run: Run, policy: Path) -> None:
     assert out.splitlines() == [
         "No transaction from hot-sol is above 50 SOL, whoever approves it.",
         "None pays the network more than 0.001 SOL.",
+        f"In any 24 hours, what nobody approved takes at most {MUCH}, fees included.",
+        f"In any 24 hours, what people approved takes at most {MUCH}, fees included.",
+        (
+            "In any 24 hours, opening and keeping nonce accounts takes at most 1 SOL in 1000 "
+            "transactions, fees included."
+        ),
+        "At most 1000000 SOL is signed and not yet final.",
         "exchange may send from hot-sol to destinations in the address book (rule customers):",
         "  up to 1 SOL without anybody's approval",
         f"  above 1 SOL, up to 10 SOL {SOMEBODY}",

@@ -385,7 +385,7 @@ def test_who_cannot_know_the_counts_is_answered_by_the_rules_alone() -> None:
     policy = make_policy(
         windows=windows(("destination", "1 hour", "10 SOL", 9)),
         cooling_period="365 days",
-        delay="365 days",
+        delay="6 days",
     )
     intent = make_intent(amount=SOL)
     facts = early_facts(intent, now=NOW, in_address_book=True, approvals=(), fee=0)

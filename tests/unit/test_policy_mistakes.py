@@ -238,6 +238,13 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
         "change_quorum.delay",
         "for ex",
     ),
+    (
+        'people = []\ndelay = "0 hours"',
+        'people = []\ndelay = "7 days"',
+        '"7 days"',
+        "rules.0.tiers.0.delay",
+        "never ends: a request lives at most 7 days",
+    ),
     # services and destinations
     (
         "services = []\n",

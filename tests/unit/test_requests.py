@@ -255,14 +255,21 @@ def test_destinations_that_nothing_was_sent_to_are_bounded_too(
 ) -> None:
     """A requester that ends each intent again would fill the disk with destinations."""
     requests = Requests(journal)
-    seen = 0
     for number in range(10):
         intent = make_intent(request_id=f"r-{number}", destination=new_place(number))
-        seen += look_at(requests, number, destination=new_place(number)) is not None
+        assert look_at(requests, number, destination=new_place(number)), "intents have room"
         requests.end(intent, name_of(intent), None, at())
         requests = Requests(journal) if reopened else requests
-    assert seen == 3
-    assert look_at(requests, 11, destination=new_place(11)) is None
+    assert is_known(requests, new_place(0))
+    assert [is_known(requests, new_place(number)) for number in range(10)] == [True] * 3 + [
+        False
+    ] * 7
+
+
+def is_known(requests: Requests, place: Destination) -> bool:
+    name = requests_module._place(make_intent(destination=place))
+    query = "SELECT 1 FROM destination WHERE key = ?"
+    return requests._db.execute(query, (name,)).fetchone() is not None
 
 
 @pytest.mark.usefixtures("three")
@@ -274,7 +281,8 @@ def test_destinations_long_unpaid_make_room_and_paid_ones_are_kept(requests: Req
         assert look_at(requests, number, destination=new_place(number))
     forget = requests_module._FORGET_TICKS
     later = forget + FORGET_EVERY
-    assert look_at(requests, 4, forget, destination=new_place(4), expires=NOW + DAY) is None
+    look_at(requests, 4, forget, destination=new_place(4), expires=NOW + DAY)
+    assert not is_known(requests, new_place(4))
     fresh = {"created": NOW + forget, "expires": NOW + later + DAY}
     for number, place in ((5, 5), (6, 1)):
         known = look_at(requests, number, later, destination=new_place(place), **fresh)

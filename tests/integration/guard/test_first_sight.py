@@ -1,11 +1,12 @@
 """Cooling and delays, by what this signer saw itself and when; and how much it can have seen."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from policies.codes import Code
-from policies.statements import Book, Destination, digest, encode
+from policies.statements import Book, Destination, Intent, digest, encode
 from signer import requests as requests_module
 from signer.governance import Governance
 from signer.requests import Requests
@@ -22,6 +23,7 @@ from tests.factories import (
     policy_file,
 )
 from tests.integration.guard.payments import SMALL, ask, code_of, intend, job_of, pay
+from tests.integration.guard.test_end import end
 from tests.integration.mischief import Crash, crash_in
 from tests.signing import SignerRig, apply_book, transfer
 
@@ -178,40 +180,64 @@ def three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests_module, "SIGHTS_MAX", 3)
 
 
+def delayed_until(rig: SignerRig, intent: Intent) -> int:
+    result = rig.ask(job_of(rig, intent, "alice"))
+    assert code_of(result) is Code.DELAY, result
+    return int(result.refusal.earliest_time)
+
+
+def lasting(rig: SignerRig, **changes: Any) -> Intent:
+    return intend(rig, 5 * SOL, expires=rig.now + DAY, **changes)
+
+
 @pytest.mark.usefixtures("three")
-def test_so_many_may_wait_for_their_first_signature(make_rig: MakeRig) -> None:
-    rig = make_rig(policy_file())
-    waiting = [intend(rig, 5 * SOL) for _ in range(3)]
-    for intent in waiting:
-        assert rig.refused(job_of(rig, intent)) is Code.APPROVALS_MISSING
-    fourth = intend(rig)
-    assert rig.refused(job_of(rig, fourth)) is Code.SIGHTS_FULL
-    assert Code.SIGHTS_FULL.waits
-    rig.restart()
-    assert rig.refused(job_of(rig, fourth)) is Code.SIGHTS_FULL
+def test_what_finds_no_room_stays_new_and_all_else_goes_on(make_rig: MakeRig) -> None:
+    rig = make_rig(policy_file(tiers=DELAYED))
+    first = NOW + 6 * HOUR
+    waiting = [lasting(rig) for _ in range(4)]
+    for _ in range(2):
+        assert [delayed_until(rig, intent) for intent in waiting[:3]] == [first] * 3
+        rig.now += HOUR
+        assert delayed_until(rig, waiting[3]) == rig.now + 6 * HOUR
+        pay(rig)
+        rig.restart()
+    rig.now = first
     assert rig.signed(job_of(rig, waiting[0], "alice"))
-    assert rig.signed(job_of(rig, fourth))
+    assert delayed_until(rig, waiting[3]) == first + 6 * HOUR, "one that was signed made room"
+    rig.now += HOUR
+    assert delayed_until(rig, waiting[3]) == first + 6 * HOUR
 
 
 @pytest.mark.usefixtures("three")
 def test_what_expires_makes_room(make_rig: MakeRig) -> None:
-    rig = make_rig(policy_file())
+    rig = make_rig(policy_file(tiers=DELAYED))
     for _ in range(3):
-        rig.refused(job_of(rig, intend(rig, 5 * SOL)))
-    rig.now += HOUR - 1
-    assert code_of(ask(rig)) is Code.SIGHTS_FULL
-    rig.now += 1
-    pay(rig)
+        delayed_until(rig, intend(rig, 5 * SOL))  # for an hour
+    late = lasting(rig)
+    rig.now += HOUR - 2 * requests_module._FORGET_EVERY
+    assert delayed_until(rig, late) == rig.now + 6 * HOUR
+    rig.now = NOW + HOUR
+    assert delayed_until(rig, late) == NOW + 7 * HOUR
+    rig.now += HOUR
+    assert delayed_until(rig, late) == NOW + 7 * HOUR
 
 
 @pytest.mark.usefixtures("three")
-def test_a_flood_of_destinations_does_not_stop_those_that_are_known(make_rig: MakeRig) -> None:
-    """One requester's key fills the table; what has been paid before is paid on."""
-    rig = make_rig(policy_file(destination="any", **COOLING))
-    pay(rig, SMALL)
-    strangers = [Destination(STRANGER.address, str(number)) for number in range(4)]
-    codes = [code_of(ask(rig, SOL, destination=to)) for to in strangers]
-    assert codes == [Code.COOLING] * 3 + [Code.SIGHTS_FULL]
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_flood_of_destinations_holds_up_no_delay(make_rig: MakeRig, *, ends: bool) -> None:
+    """One requester fills the table of destinations, for as long as they are remembered."""
+    rig = make_rig(policy_file(destination="any", tiers=DELAYED, **COOLING))
+    for number in range(5):
+        flood = intend(rig, SOL, destination=Destination(STRANGER.address, str(number)))
+        assert rig.refused(job_of(rig, flood)) is Code.COOLING
+        if ends:
+            assert rig.ask(end(flood)).HasField("ended")
+    rig.now += DAY  # CUSTOMER is listed, and warm; the flood's intents have expired
+    lawful = lasting(rig)
+    first = delayed_until(rig, lawful)
     rig.now += HOUR
-    pay(rig, SMALL)
-    assert code_of(ask(rig, SOL, destination=strangers[3])) is Code.SIGHTS_FULL
+    assert delayed_until(rig, lawful) == first
+    new = Destination(STRANGER.address, "new")
+    assert cools_until(rig, SOL, destination=new) == rig.now + DAY
+    rig.now += HOUR
+    assert cools_until(rig, SOL, destination=new) == rig.now + DAY, "it stays new"

@@ -1,6 +1,7 @@
 """What a signer says of itself, and what it answers before it has a policy."""
 
-from collections.abc import Iterator
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from policies.codes import Code
 from policies.statements import digest, encode
 from signer.anchor import begin
 from signer.clock import Moment
+from signer.frames import reply_to
 from signer.guard import Guard
 from signer.journal import Journal
 from signer.pkcs11 import KeyRefusedError
@@ -17,6 +19,7 @@ from tests.factories import NOW, make_book, make_intent, policy_file, public
 from tests.signing import SignerRig, apply_book, hold_keys, nonce_open, transfer
 from tests.softhsm import SoftHsm
 
+MakeRig = Callable[[bytes], SignerRig]
 STATUS = wire.Job(status=wire.Status())
 
 
@@ -66,3 +69,16 @@ def test_a_job_without_a_known_verb_is_malformed(rig: SignerRig) -> None:
         assert rig.refused(job) is Code.JOB_MALFORMED
     for job in (wire.Job(transfer=wire.Transfer()), wire.Job(nonce_open=wire.NonceOpen())):
         assert rig.refused(job) in {Code.INTENT_MALFORMED, Code.WALLET_UNKNOWN}
+
+
+def test_a_thousand_questions_in_a_frame_take_the_memory_of_one(make_rig: MakeRig) -> None:
+    """The relay is hostile: it must not make the signer outgrow its memory."""
+    large = policy_file(more="# words\n" * 30_000)
+    rig = make_rig(large)
+    frame = wire.Request(id=1, jobs=[STATUS] * 1000).SerializeToString()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    reply = wire.Reply.FromString(reply_to(frame, rig.guard.answer))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert reply.fault.endswith("ask for fewer jobs at once")
+    assert grown < 50_000, f"{grown} KiB for a thousand times {len(large)} bytes"
+    assert rig.ask(STATUS).status.policy == large
