@@ -159,6 +159,18 @@ class SolanaNode:
             raise NodeError("the node did not answer for exactly one transaction")
         return None if value[0] is None else await self._status(transaction_id, value[0])
 
+    async def transaction(self, transaction_id: str) -> bytes | None:
+        """The bytes of a finalized transaction; None if the node has none of that name."""
+        options = {"encoding": "base64", "commitment": "finalized"}
+        details = await self._rpc.call("getTransaction", [transaction_id, options])
+        if details is None:
+            return None
+        try:
+            text, _ = member(details, "transaction")
+            return base64.b64decode(text, validate=True)
+        except (TypeError, ValueError):
+            raise NodeError("the node's transaction is malformed") from None
+
     async def _status(self, name: str, value: Any) -> TransactionStatus:
         slot, err = integer(member(value, "slot"), "slot"), member(value, "err")
         commitment: Commitment = member(value, "confirmationStatus")

@@ -12,7 +12,7 @@ from custody.domain.states import ENDS, Event, State, Waiting
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
 from custody.flows.rows import alone
-from custody.flows.signature import statement, take_early
+from custody.flows.signature import statement, take_early, whole
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
@@ -63,7 +63,7 @@ async def ask(parts: WorkerParts) -> bool:
             withdrawals=[row.digest for row in rows],
         )
         return False
-    for row, result in zip(rows, results, strict=True):
+    for row, result in zip(rows, await whole(parts, results), strict=True):
         await alone(parts, row, partial(_take, policy, result))
     return True
 

@@ -13,7 +13,7 @@ from custody.domain.states import Event, State
 from custody.flows import checks, sign
 from custody.flows.parts import WorkerParts, unix_ms
 from custody.flows.rows import alone
-from custody.flows.signature import refusal_of, statement, take_early
+from custody.flows.signature import refusal_of, statement, take_early, whole
 from custody.gateway import SignerUnreachableError
 from custody.store import withdrawals
 from custody.store.database import Connection
@@ -52,7 +52,7 @@ async def introduce(parts: WorkerParts) -> bool:
         results = await parts.gateway.ask(jobs, [row.trace for row in rows])
     except SignerUnreachableError:
         return False
-    for row, result in zip(rows, results, strict=True):
+    for row, result in zip(rows, await whole(parts, results), strict=True):
         await alone(parts, row, partial(_take, result))
     return True
 

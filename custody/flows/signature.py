@@ -1,13 +1,16 @@
 """What the signer signed: checked by another implementation, then kept with its withdrawal."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
+from psycopg import Rollback
 
 from custody.chains import solana_checks
-from custody.chains.errors import SignerMismatchError
+from custody.chains.errors import ChainError, SignerMismatchError
 from custody.domain.states import Event, Waiting
 from custody.flows import checks
+from custody.flows.parts import WorkerParts
 from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
@@ -16,7 +19,7 @@ from policies.codes import Code, Refusal
 from policies.policy import Policy, Wallet
 from policies.statements import Signed
 
-WAIT_SECONDS = 1.0
+_SECONDS = {Waiting.SIGNER: 1.0, Waiting.FUNDS: 1.0, Waiting.NODE: 30.0}
 ACTOR = "signer"
 log = structlog.get_logger()
 
@@ -32,19 +35,62 @@ def refusal_of(said: wire.Refusal) -> Refusal:
     return Refusal(code, said.message, said.rule, said.field, said.earliest_time)
 
 
+async def whole(parts: WorkerParts, results: Sequence[wire.Result]) -> Sequence[wire.Result]:
+    """Return the results with the bytes of what was signed long ago, from the chain.
+
+    The signer keeps its name for ever, and its bytes for some weeks.
+    """
+    for result in results:
+        if result.HasField("signed") and not result.signed.transaction:
+            with suppress(ChainError):  # it is asked for again
+                found = await parts.node.transaction(result.signed.transaction_id)
+                result.signed.transaction = found or b""
+    return results
+
+
 async def take_signature(
-    connection: Connection, policy: Policy, row: Row, signed: wire.Signed, **changes: object
+    connection: Connection, policy: Policy, row: Row, signed: wire.Signed
 ) -> None:
-    """Check what the signer signed and keep it, with `changes` of columns."""
-    transaction = signed.transaction
+    """Check what the signer signed and keep it."""
+    waiting = await _keep(connection, policy, row, signed)
+    if waiting:
+        await withdrawals.postpone(connection, row, waiting, _SECONDS[waiting])
+
+
+async def take_early(connection: Connection, policy: Policy, row: Row, signed: wire.Signed) -> None:
+    """Keep a signature that custody did not ask for now: it is out, so it is booked as any other.
+
+    What it needs is reserved first, unless that was done before.
+    """
+    wallets = await checks.wallets_ever(connection, policy, row.wallet)
+    need = row.reserved or row.amount + max(wallet.maximum_fee for wallet in wallets)
+    columns = {"ending": "", "reserved": need, "set_aside": 0}
+    async with connection.transaction() as attempt:
+        waiting = Waiting.NOTHING
+        aside = row.set_aside
+        if not row.reserved and not await balances.reserve(connection, row.wallet, need, aside):
+            waiting = Waiting.FUNDS
+        waiting = waiting or await _keep(connection, policy, row, signed, **columns)
+        if waiting:
+            raise Rollback(attempt)
+    if waiting:
+        await withdrawals.postpone(connection, row, waiting, _SECONDS[waiting])
+
+
+async def _keep(
+    connection: Connection, policy: Policy, row: Row, signed: wire.Signed, **changes: object
+) -> Waiting:
+    """Keep the signature with `changes` of columns; return what it waits for if it is not taken."""
+    if not signed.transaction:
+        log.error("signed long ago", id=signed.transaction_id, next="look for it on another node")
+        return Waiting.NODE
     wallets = await checks.wallets_ever(connection, policy, row.wallet)
     try:
         nonce, name = _checked_by_any(wallets, row, signed)
     except SignerMismatchError as error:
         # No answer to what was asked: nothing is broadcast, nothing freed, and it is asked again.
         log.critical("signer built something else", words=str(error))
-        await withdrawals.postpone(connection, row, Waiting.SIGNER, WAIT_SECONDS)
-        return
+        return Waiting.SIGNER
     if nonce != (row.nonce_index, row.nonce_value):
         await nonces.give_back(connection, row.digest)
     index, value = nonce
@@ -55,23 +101,11 @@ async def take_signature(
         ACTOR,
         nonce_index=index,
         nonce_value=value,
-        transaction=transaction,
+        transaction=signed.transaction,
         transaction_id=name,
         **changes,
     )
-
-
-async def take_early(connection: Connection, policy: Policy, row: Row, signed: wire.Signed) -> None:
-    """Keep a signature that custody did not ask for now: it is out, so it is booked as any other.
-
-    What it needs is reserved first, unless that was done before.
-    """
-    wallets = await checks.wallets_ever(connection, policy, row.wallet)
-    need = row.reserved or row.amount + max(wallet.maximum_fee for wallet in wallets)
-    if not row.reserved and not await balances.reserve(connection, row.wallet, need, row.set_aside):
-        await withdrawals.postpone(connection, row, Waiting.FUNDS, WAIT_SECONDS)
-        return
-    await take_signature(connection, policy, row, signed, ending="", reserved=need, set_aside=0)
+    return Waiting.NOTHING
 
 
 def _checked_by_any(
@@ -85,7 +119,7 @@ def _checked_by_any(
     for wallet in wallets if signed.repeated else wallets[:1]:
         try:
             nonce = _nonce_of(wallet, row, signed)
-            return nonce, _checked(wallet, row, signed.transaction, nonce)
+            return nonce, _checked(wallet, row, signed, nonce)
         except SignerMismatchError as error:
             first = first or error
     raise first or SignerMismatchError("wallet", f"no policy ever had {row.wallet}")
@@ -98,11 +132,11 @@ def _nonce_of(wallet: Wallet, row: Row, signed: wire.Signed) -> tuple[int, bytes
     return row.nonce_index or 0, row.nonce_value or b""
 
 
-def _checked(wallet: Wallet, row: Row, transaction: bytes, nonce: tuple[int, bytes]) -> str:
+def _checked(wallet: Wallet, row: Row, signed: wire.Signed, nonce: tuple[int, bytes]) -> str:
     """Two implementations must agree before anything is broadcast."""
     index, value = nonce
-    return solana_checks.check_transfer(
-        transaction,
+    name = solana_checks.check_transfer(
+        signed.transaction,
         source=wallet.address,
         nonce_account=solana_checks.nonce_address(wallet.address, index),
         nonce_value=value,
@@ -111,3 +145,6 @@ def _checked(wallet: Wallet, row: Row, transaction: bytes, nonce: tuple[int, byt
         memo=row.memo,
         maximum_fee=wallet.maximum_fee,
     )
+    if name != signed.transaction_id:
+        raise SignerMismatchError("transaction id", f"{name} is another one")
+    return name

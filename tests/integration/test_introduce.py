@@ -115,6 +115,24 @@ async def test_what_comes_back_signed_from_the_queue_too(house: House) -> None:
     assert (await house.row(row)).state == "COMPLETED"
 
 
+async def test_what_was_signed_long_ago_is_taken_from_the_chain(house: House) -> None:
+    """The signer keeps the bytes for some weeks only."""
+    await house.ready()
+    row = await house.create(amount=SOL)
+    (answer,) = await house.gateway.ask([await forced(house, row)])
+    await house.sql("UPDATE withdrawal SET state = 'PENDING_APPROVAL'")
+    house.journal.db.execute("DELETE FROM message")
+    await house.step()
+    lost = await house.row(row)
+    assert (lost.state, lost.waiting_for) == ("PENDING_APPROVAL", "NODE")
+    await house.parts.node.send(answer.signed.transaction)
+    house.chain.advance(40)
+    await house.step()
+    paid = await house.row(row)
+    assert (paid.state, paid.transaction_id) == ("COMPLETED", answer.signed.transaction_id)
+    assert await house.on_chain(CUSTOMER.address) == SOL
+
+
 async def test_they_go_in_frames_of_a_bounded_size(house: House) -> None:
     await house.ready()
     for _ in range(BATCH + 3):
