@@ -45,7 +45,7 @@ NEXT: dict[Code, str] = {
     Code.POLICY_VETOED: "talk to the officer who vetoed it, then propose another version",
     Code.VETO_INVALID: "an officer signs a veto with custody policy veto",
     Code.FACT_MISSING: "tell the operator: the signer lost count of something",
-    Code.CLOCK_DIFFERS: "set the clock of the signer's host, then restart signer serve",
+    Code.CLOCK_DIFFERS: "set the clock of the signer's host right: signer doctor says more",
     Code.JOURNAL_BEHIND: "put the newer journal back, or recover by quorum: signer doctor",
     Code.JOURNAL_FOREIGN: "stop the other signer, or recover by quorum: signer doctor",
     Code.BOOK_MALFORMED: "correct the line named here: custody book check FILE",

@@ -88,14 +88,14 @@ def apply(settings: Settings, options: argparse.Namespace) -> None:
         opened = open_recover(policy, statement, _signatures(options.signatures), now)
         if isinstance(opened, Refusal):
             raise RecoveryError(f"{opened.code}: {opened.message}; next: {NEXT[opened.code]}")
-        books = _chain(host, policy, options, now)
+        chain = _chain(host, policy, options, now)
         _refuse_serving(settings)
         if not host.policy:
             _confirm(policy)
         path, candidate = settings.journal.resolve(), _candidate(settings)
         if candidate.exists():  # else it is in place, and only the token has not been told
             _fill(candidate, recover, policy, file)
-            _fill_book(candidate, path, books, book=host.book)
+            _fill_book(candidate, path, chain, book=host.book)
             _put_in_place(candidate, path, recover.new_journal)
         journal = _begun(path, recover, policy, statement)
         os.sync()  # the files are where they belong before the token says so
@@ -236,32 +236,33 @@ def _prepared(path: Path) -> Journal:
 
 def _chain(
     host: _Host, policy: Policy, options: argparse.Namespace, now: int
-) -> list[tuple[Book, str]]:
+) -> list[tuple[bytes, str]]:
     """Return the address book's versions from files, once nobody can have changed a byte of them.
 
     The last one's digest covers all before it: it is the one that the token remembers, or, where
     it remembers none, the book's quorum has signed it anew.
     """
-    books: list[tuple[Book, str]] = []
-    statement, in_force = b"", (0, "")
-    for file in options.book:
-        in_force = (len(books), books[-1][1] if books else "")
+    chain: list[tuple[bytes, str]] = []
+    in_force = (0, "")
+    files = {file: decode(Book, file.read_bytes()).version for file in options.book}
+    for file in sorted(files, key=files.__getitem__):
+        in_force = (len(chain), chain[-1][1] if chain else "")
         statement = file.read_bytes()
         book = decode(Book, statement)
         if (book.version, book.previous) != (in_force[0] + 1, in_force[1]):
-            words = f"{file} is version {book.version} and does not follow the file before it"
-            raise RecoveryError(f"{words}: name all versions in order, from the first")
-        books.append((book, digest(statement)))
-    if books and host.book and books[-1][1] != host.book:
-        words = f"the token remembers address book {host.book}, the last file is {books[-1][1]}"
+            words = f"{file} is version {book.version} and does not follow version {in_force[0]}"
+            raise RecoveryError(f"{words} of these files: bring all versions, from the first")
+        chain.append((statement, digest(statement)))
+    if chain and host.book and chain[-1][1] != host.book:
+        words = f"the token remembers address book {host.book}, the last file is {chain[-1][1]}"
         raise RecoveryError(f"{words}: bring all versions up to that one")
-    if books and not host.book:
+    if chain and not host.book:
         changes = _signatures(options.book_signatures) if options.book_signatures else []
-        opened = open_book(policy, statement, changes, in_force=in_force, now=now)
+        opened = open_book(policy, chain[-1][0], changes, in_force=in_force, now=now)
         if isinstance(opened, Refusal):
             words = "the token remembers no address book, so the quorum signs its last version anew"
             raise RecoveryError(f"{opened.code}: {words}: {opened.message}")
-    return books
+    return chain
 
 
 def _fill(new: Path, recover: Recover, policy: Policy, file: bytes) -> None:
@@ -277,7 +278,7 @@ def _fill(new: Path, recover: Recover, policy: Policy, file: bytes) -> None:
             raise RecoveryError("the new journal was begun with another policy: prepare again")
 
 
-def _fill_book(new: Path, old: Path, books: list[tuple[Book, str]], *, book: str) -> None:
+def _fill_book(new: Path, old: Path, chain: list[tuple[bytes, str]], *, book: str) -> None:
     """Carry over the address book where the old journal has the newest; else take it from files."""
     with closing(Journal(new)) as journal:
         governance = Governance(journal)
@@ -288,8 +289,8 @@ def _fill_book(new: Path, old: Path, books: list[tuple[Book, str]], *, book: str
                     db.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM old.{table}")  # noqa: S608
             journal.db.execute("DETACH DATABASE old")
         have = governance.book_version()[0]
-        for version, name in books[have:]:
-            governance.apply_book(version, name, look())
+        for statement, name in chain[have:]:
+            governance.apply_book(decode(Book, statement), name, look())
         # It is renamed without its log. Closing merges that too, but hides a full disk.
         journal.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

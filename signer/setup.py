@@ -13,6 +13,7 @@ from kura.signer.v1 import signer_pb2 as wire
 from policies import fields
 from policies.advice import NEXT
 from policies.changes import refuse_unsigned_policy
+from policies.codes import Code
 from policies.fields import key_text
 from policies.policy_file import parse_policy
 from policies.signature_file import parse_signatures
@@ -103,6 +104,8 @@ def status(settings: Settings, _: argparse.Namespace) -> None:
     report = read_status(settings.socket)
     signs = f"no: {report.locked}: {report.locked_message}" if report.locked else "yes"
     print(f"signs         {signs}")
+    if report.locked:
+        print(f"next          {NEXT[Code(report.locked)]}")
     print(f"audit key     {report.audit_key}")
     print(f"journal       {report.journal}, {report.sequence} entries, head {report.head}")
     digest = parse_policy(report.policy).digest if report.policy else "none: signer policy install"
@@ -133,6 +136,7 @@ def read_status(path: Path) -> wire.SignerStatus:
 
 def _call(path: Path, request: wire.Request) -> wire.Reply:
     words = f"no answer at {path}: is `signer serve` running, and is this user its relay's?"
+    words += " signer doctor says more"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(ANSWER_SECONDS)

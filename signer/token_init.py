@@ -9,6 +9,7 @@ import PyKCS11 as P
 
 from signer.pkcs11 import (
     HsmError,
+    PinLockedError,
     TokenMissingError,
     close_session,
     find_slot,
@@ -50,8 +51,21 @@ def reset_pin(module: Path, label: str, so_pin: str, user_pin: str) -> None:
     with ExitStack() as undo, in_words(f"setting a new user PIN of token {label!r}"):
         lib = load(module)
         undo.callback(lib.unload)
-        session = lib.openSession(find_slot(lib, label), P.CKF_RW_SESSION)
+        slot = find_slot(lib, label)
+        refuse_last_try(lib.getTokenInfo(slot).flags)
+        session = lib.openSession(slot, P.CKF_RW_SESSION)
         undo.callback(close_session, session)
         with in_words("the SO PIN was not taken: not tried again"):
             session.login(so_pin, P.CKU_SO)
         session.initPin(user_pin)
+
+
+def refuse_last_try(flags: int) -> None:
+    """Raise PinLockedError where one more wrong SO PIN would be the end of every new user PIN."""
+    if flags & P.CKF_SO_PIN_LOCKED:
+        raise PinLockedError("the token has locked its SO PIN: there is no way out but a new token")
+    if flags & P.CKF_SO_PIN_FINAL_TRY:
+        words = (
+            "the token allows one last try of the SO PIN, which is left to you: log in once with"
+        )
+        raise PinLockedError(f"{words} the module's own tool, which gives the tries back")

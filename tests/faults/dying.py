@@ -65,7 +65,7 @@ _ASK, _CALL = "custody.gateway:Gateway.ask", "custody.relay:Signer.call"
 _SEND = "custody.chains.solana:SolanaNode.send"
 _RESERVE, _RECORD = "signer.requests:Requests.reserve", "signer.requests:Requests.record"
 _END, _SIGN = "signer.requests:Requests.end", "signer.hsm:Token.sign"
-_REPLY = "signer.frames:write_frame"
+_SEE, _REPLY = "signer.requests:Requests.see", "signer.frames:write_frame"
 
 POINTS = {
     "api-before-commit-of-request": Point("api", "before commit", _INSERT),
@@ -98,10 +98,12 @@ POINTS = {
     ),
     "relay-before-forward": Point("relay", "before", _CALL, asks("transfer")),
     "relay-before-reply": Point("relay", "after", _CALL, asks("transfer")),
+    "signer-after-fsync-of-first-sight": Point("signer", "after", _SEE),
     "signer-before-fsync-of-reservation": Point("signer", "before commit", _RESERVE),
     "signer-after-fsync-before-sign": Point("signer", "after", _RESERVE),
     "signer-after-sign-before-fsync": Point("signer", "after", _SIGN),
-    "signer-after-fsync-before-reply": Point("signer", "after", _RECORD),
+    "signer-after-fsync-before-token-record": Point("signer", "after", _RECORD),
+    "signer-after-token-record-before-reply": Point("signer", "before", _REPLY, answers("signed")),
     "signer-after-reply": Point("signer", "after", _REPLY, answers("signed")),
     "signer-before-fsync-of-tombstone": Point("signer", "before commit", _END, cancels=True),
     "signer-after-fsync-of-tombstone": Point("signer", "after", _END, cancels=True),

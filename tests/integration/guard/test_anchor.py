@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import PyKCS11 as P
 import pytest
@@ -247,6 +248,24 @@ def test_a_record_of_another_that_appears_while_it_serves_stops_it(rig: SignerRi
     write_record(rig.token, b'{"another":"signer"}')
     with pytest.raises(RecordsChangedError, match="another signer uses this token: stop it"):
         ask(rig)
+
+
+def test_a_record_written_at_the_same_moment_stops_it(
+    rig: SignerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both looked before either wrote: so each looks again after it wrote."""
+    honest = hsm._find_records
+
+    def overtaken(session: Any) -> dict[bytes, list[Any]]:
+        found = honest(session)
+        monkeypatch.setattr(hsm, "_find_records", honest)
+        write_record(rig.token, b'{"another":"signer"}')
+        return found
+
+    monkeypatch.setattr(hsm, "_find_records", overtaken)
+    with pytest.raises(RecordsChangedError):
+        ask(rig)
+    assert len(rig.token.records()) == 3, "nothing was taken away"
 
 
 def test_of_two_guards_on_one_token_the_second_to_write_stops(
