@@ -22,7 +22,17 @@ def export(
 
     For example: custody audit export audit.jsonl
     """
-    position, head = _verified(file) if file.exists() else verify(())
+    new = not file.exists()
+    position, head = verify(()) if new else _verified(file)
+    try:
+        position, head = _export(file, position, head)
+    finally:
+        if new and file.exists() and not file.stat().st_size:
+            file.unlink()  # nothing came: an empty file would look like a log
+    _print_head(position, head)
+
+
+def _export(file: Path, position: int, head: str) -> tuple[int, str]:
     with connect(settings()) as custody, file.open("ab") as out:
         for shown in custody.list_audit_events(position):
             event = AuditEvent.decode(shown.event)
@@ -33,7 +43,7 @@ def export(
             position, head = event.position, event.hash
             if position % PROGRESS_EVENTS == 0:
                 print_note(f"{position} events so far")
-    _print_head(position, head)
+    return position, head
 
 
 @app.command(name="verify")
@@ -47,7 +57,10 @@ def verify_file(
 
     For example: custody audit verify audit.jsonl
     """
-    _print_head(*_verified(file))
+    position, head = _verified(file)
+    if not position:
+        raise CommandError(f"{file} holds no events: nothing was checked")
+    _print_head(position, head)
 
 
 def _verified(file: Path) -> tuple[int, str]:

@@ -58,7 +58,8 @@ def _print_wallet(policy: Policy, wallet: Wallet, rows: Sequence[Row]) -> None:
         print_line(f"  {_name(policy, wallet, position)}: {_meaning(position)}.")
     print_line(f"  {key}: pays without the signer; no policy limits it.")
     recall = units(wallet.beyond_recall)
-    print_line(f"The policy lets {recall} be signed and not yet final at once.")
+    words = f"No transaction is larger than {recall} (beyond_recall); together, what is signed and"
+    print_line(f"{words} not yet final can be more, until the watchtower's leases come.")
     print_line("")
 
 

@@ -132,7 +132,7 @@ def _limits(policy: Policy, wallet: Wallet) -> Iterator[str]:
         most = f"{amount} in {window.count} transactions" if window.count else "nothing"
         yield f"In any {window.period}, {_WINDOWS[window.scope]} at most {most}, fees included."
     recall = _units(policy, wallet, wallet.beyond_recall)
-    yield f"At most {recall} is signed and not yet final."
+    yield f"No transaction is larger than {recall} (beyond_recall)."
 
 
 def _conditions(policy: Policy, wallet: Wallet, rule: Rule) -> Iterator[str]:

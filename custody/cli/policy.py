@@ -13,6 +13,7 @@ from custody.cli.blast_radius import print_blast_radius
 from custody.cli.changes import Signature, keep_signature, sign_change
 from custody.cli.explain import answer, explain, question, seats_words
 from custody.cli.output import clipped, print_line, print_note, print_record, spoken
+from custody.cli.policy_pin import pin
 from custody.cli.policy_words import case_lines, diff_lines, spare_warnings, spare_words
 from custody.cli.session import CommandError, check_policy, connect, settings
 from policies.cases import parse_cases
@@ -24,6 +25,7 @@ from policies.statements import Change, decode
 
 app = App(name="policy")
 policy_versions.add_to(app)
+app.command(pin)
 File = Annotated[Path, Parameter(help="The policy file.")]
 
 

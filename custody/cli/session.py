@@ -1,5 +1,6 @@
 """What a command works with: the settings, the connection, the key of who types it."""
 
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -84,13 +85,17 @@ def open_key(file: Path) -> SigningKey:
 
 
 def ask_passphrase(prompt: str) -> bytes:
-    """Return what is typed, unseen; CommandError when there is nobody to type."""
+    """Return what is typed, unseen, or piped in; CommandError when there is nobody to type."""
     try:
-        with warnings.catch_warnings(action="ignore", category=GetPassWarning):
+        with warnings.catch_warnings(action="error", category=GetPassWarning):
             return getpass(prompt).encode()
+    except GetPassWarning:  # no terminal, or one on which what is typed would be seen
+        line = "" if sys.stdin.isatty() else sys.stdin.readline()
     except EOFError:
-        words = "no terminal to ask for the passphrase on: run this in a terminal"
-        raise CommandError(words) from None
+        line = ""
+    if not line:
+        raise CommandError("no terminal to ask for the passphrase on: run this in a terminal")
+    return line.removesuffix("\n").encode()
 
 
 def own_name(config: ClientConfig) -> str:

@@ -34,11 +34,22 @@ _ASKING = frozenset({Code.APPROVALS_MISSING, Code.APPROVAL_REJECTED, Code.HOURS_
 class UntrustedError(Exception):
     """Custody shows something that the signed bytes do not say. `field` names it."""
 
+    advice = ""
+
     def __init__(self, field: str, shown: str, signed: str) -> None:
         said, right = repr(clipped(shown, SHOWN_MAX)), repr(clipped(signed, SHOWN_MAX))
-        words = f"custody shows {field} {said}, but {right} is right: approve nothing "
+        words = f"custody shows {field} {said}, but {right} is right: {self.advice}approve nothing "
         super().__init__(words + "and tell the other officers by another way than custody")
         self.field = field
+
+
+class NotPinnedError(UntrustedError):
+    """Custody shows another policy than the pinned one: a newer one in force, or a forgery."""
+
+    advice = (
+        "if the officers changed the policy, get the new files and signatures from them and say"
+        " custody policy pin OLD NEW... --signatures FILE; if they did not, "
+    )
 
 
 class RefusedAnywayError(Exception):
@@ -110,7 +121,7 @@ def open_policy(file: bytes, pinned: str | None) -> Policy:
     """Return the policy that custody shows, when it is the one whose digest is `pinned`."""
     found = digest(file)
     if pinned is not None and found != pinned:
-        raise UntrustedError("policy digest", found, pinned)
+        raise NotPinnedError("policy digest", found, pinned)
     try:
         return parse_policy(file)
     except FileError as error:

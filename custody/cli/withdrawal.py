@@ -6,7 +6,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
+from cyclopts.validators import Number
 
+from custody.cli.changes import WEEK_HOURS
 from custody.cli.output import amount_words, clipped, print_line, print_table
 from custody.cli.session import (
     CommandError,
@@ -30,15 +32,22 @@ Name = Annotated[str, Parameter(help="withdrawals/DIGEST, or the digest alone.")
 
 
 @app.command
-def create(
+def create(  # noqa: PLR0913 - the fields of an intent
     *,
     request_id: Annotated[str, Parameter(help="Your own id; it pays once, for ever.")],
     wallet: Annotated[str, Parameter(help="The wallet's name in the policy.")],
     to: Annotated[str, Parameter(help="The whole address.")],
     amount: Annotated[str, Parameter(help='Amount and asset, for example "1.5 SOL".')],
     memo: Annotated[str, Parameter(help="Memo or tag, when the receiver asks for one.")] = "",
+    expires_in: Annotated[
+        int,
+        Parameter(
+            help="Hours until it lapses unsigned; it must outlive delays and cooling.",
+            validator=Number(gte=1, lte=WEEK_HOURS),
+        ),
+    ] = 24,
 ) -> None:
-    """Ask for a withdrawal. Asking again for the same gives the same withdrawal.
+    """Ask for a withdrawal. Asking again for the same gives the same one, which lapses as it did.
 
     For example: custody withdrawal create --request-id order-1001 --wallet hot-sol
     --to CSRWyb7Bkw2E8dEqYyjvbAm2svuNTTHoTCuhtHSV3BKg --amount "1.5 SOL"
@@ -63,6 +72,7 @@ def create(
             address=to,
             amount=units,
             memo=memo,
+            expires_in=timedelta(hours=expires_in),
         )
     print_withdrawal(made.name, made, policy)
 
@@ -89,6 +99,7 @@ def list_withdrawals(
         str,
         Parameter(help=f"Only what waits for one of {', '.join(sorted(WAITING - {''}))}."),
     ] = "",
+    request_id: Annotated[str, Parameter(help="Only what was asked for under this id.")] = "",
     limit: Annotated[PositiveInt, Parameter(help="How many at most.")] = 100,
 ) -> None:
     """List withdrawals, newest first; a requester sees its own.
@@ -98,7 +109,9 @@ def list_withdrawals(
     config = settings()
     with connect(config) as custody:
         policy = shown_policy(custody, config)
-        found = custody.list_withdrawals(states=state, wallet=wallet, waiting_for=waiting_for)
+        found = custody.list_withdrawals(
+            states=state, wallet=wallet, waiting_for=waiting_for, request_id=request_id
+        )
         rows = [_row(item, policy) for item in islice(found, limit)]
     print_table(("STATE", "WAITS FOR", "AMOUNT", "REQUEST ID", "TO", "NAME"), rows)
 

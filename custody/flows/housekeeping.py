@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 async def read_status(parts: WorkerParts) -> bool:
     """Ask the signer what is in force there, and keep it."""
+    async with parts.database.transaction() as connection:
+        held = await signers.copied_version(connection)
     try:
         (result,) = await parts.gateway.ask([wire.Job(status=wire.Status())])
     except SignerUnreachableError:
@@ -54,6 +56,14 @@ async def read_status(parts: WorkerParts) -> bool:
             await withdrawals.look_again(connection)
         if before is None or before.book_digest != row.book_digest:
             await _changed(connection, row, "BOOK", f"book/{row.book_version}", row.book_digest)
+        if await signers.follow_book(connection, held, row):
+            await withdrawals.look_again(connection)
+            log.warning(
+                "the signer has another address book than before",
+                version=row.book_version,
+                before=held[0],
+                next="custody status",
+            )
     return False
 
 

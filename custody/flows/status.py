@@ -82,6 +82,7 @@ def next_actions(facts: Facts) -> list[str]:
     """Return what to do in words, most urgent first; nothing when nothing is to be done."""
     return [
         *_signers(facts),
+        *_books(facts),
         *_policies(facts),
         *_nodes(facts),
         *_wallets(facts),
@@ -115,6 +116,17 @@ def _signers(facts: Facts) -> Iterator[str]:
             yield f"the signer signs nothing ({said}): {NEXT[code]}"
     if len({signer.policy_digest for signer in facts.signers}) > 1:
         yield "signers differ in their policy: install the same one in each, or retire the old one"
+
+
+def _books(facts: Facts) -> Iterator[str]:
+    for signer in facts.signers[:1]:
+        if signer.book_before:
+            back = f"from version {signer.book_before} to {signer.book_version or 'an empty one'}"
+            yield (
+                f"the signer's address book went back {back}: recover the signer with all versions"
+                " as files (signer recover apply --book, docs/runbooks/recover.md), or go on with"
+                f" version {signer.book_version + 1}, signed anew (custody book apply)"
+            )
 
 
 def _policies(facts: Facts) -> Iterator[str]:

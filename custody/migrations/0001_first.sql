@@ -56,14 +56,18 @@ CREATE TABLE veto (
 
 CREATE INDEX veto_open ON veto (ask_at) WHERE state = 'PENDING';
 
+-- `retired`: the version that the signer's book went back to, when this one was in force before; NULL otherwise.
 CREATE TABLE book_version (
-  version integer PRIMARY KEY CHECK (version > 0),
-  digest text NOT NULL UNIQUE,
+  version integer NOT NULL CHECK (version > 0),
+  digest text PRIMARY KEY,
   statement bytea NOT NULL,
   changes bytea NOT NULL,
   applied boolean NOT NULL DEFAULT false,
-  refusal text NOT NULL DEFAULT ''
+  refusal text NOT NULL DEFAULT '',
+  retired integer CHECK (retired IS NULL OR (retired >= 0 AND NOT applied))
 );
+
+CREATE UNIQUE INDEX book_version_number ON book_version (version) WHERE retired IS NULL;
 
 CREATE TABLE book_entry (
   network text NOT NULL,

@@ -8,7 +8,7 @@ from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
 
 from custody.store.database import Connection
-from policies.statements import Book, Destination
+from policies.statements import Book, Destination, decode
 
 _ENTRY: LiteralString = "sequence, network, address, memo, label"
 
@@ -116,9 +116,12 @@ def proposals_of(stored: Sequence[Mapping[str, Any]]) -> tuple[Proposal, ...]:
 
 async def add_book(connection: Connection, row: BookRow) -> bool:
     """Keep a version for the signer; False when another one that was not refused has its number."""
+    again = "DELETE FROM book_version WHERE digest = %s AND retired IS NOT NULL"
+    await connection.execute(again, (row.digest,))
     query = (
         "INSERT INTO book_version (version, digest, statement, changes) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (version) DO UPDATE SET digest = excluded.digest, refusal = '',"
+        " ON CONFLICT (version) WHERE retired IS NULL"
+        " DO UPDATE SET digest = excluded.digest, refusal = '',"
         " statement = excluded.statement, changes = excluded.changes"
         " WHERE book_version.refusal <> ''"
     )
@@ -128,26 +131,25 @@ async def add_book(connection: Connection, row: BookRow) -> bool:
 
 async def get_book(connection: Connection, version: int) -> BookRow | None:
     """Return one version."""
-    return await _book(connection, "WHERE version = %s", (version,))
+    return await _book(connection, "WHERE version = %s AND retired IS NULL", (version,))
 
 
 async def next_book(connection: Connection) -> BookRow | None:
     """Return the oldest version that the signer has not taken yet."""
-    where = "WHERE NOT applied AND refusal = '' ORDER BY version LIMIT 1"
+    where = "WHERE NOT applied AND refusal = '' AND retired IS NULL ORDER BY version LIMIT 1"
     return await _book(connection, where, ())
 
 
 async def book_refused(connection: Connection, row: BookRow, refusal: str) -> None:
     """Note what the signer said against a version."""
-    query = "UPDATE book_version SET refusal = %s WHERE version = %s"
-    await connection.execute(query, (refusal, row.version))
+    query = "UPDATE book_version SET refusal = %s WHERE digest = %s"
+    await connection.execute(query, (refusal, row.digest))
 
 
 async def book_applied(connection: Connection, row: BookRow, book: Book) -> None:
     """Put a version in force in custody's own copy, after the signer did."""
-    await connection.execute(
-        "UPDATE book_version SET applied = true WHERE version = %s", (row.version,)
-    )
+    query = "UPDATE book_version SET applied = true, retired = NULL WHERE digest = %s"
+    await connection.execute(query, (row.digest,))
     async with connection.cursor() as cursor:
         await cursor.executemany(
             "DELETE FROM book_entry WHERE (network, address, memo) = (%s, %s, %s)",
@@ -157,6 +159,48 @@ async def book_applied(connection: Connection, row: BookRow, book: Book) -> None
             "INSERT INTO book_entry VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
             [(entry.network, entry.address, entry.memo, entry.label) for entry in book.add],
         )
+
+
+async def follow_book(connection: Connection, held: tuple[int, str], row: SignerRow) -> bool:
+    """Make custody's copy the book that the signer has, when that is an earlier one; tell so.
+
+    `held` is the copy's (version, digest) from before the signer was asked: what it took since is
+    no sign. A book that custody does not know leaves the copy empty. Nothing is handed to the
+    signer by itself: officers decide what follows. Retired versions keep their bytes.
+    """
+    has = (row.book_version, row.book_digest)
+    if has == held or (has[0] > held[0] and not await _is_retired(connection, row.book_digest)):
+        return False
+    await connection.execute("LOCK TABLE book_version IN SHARE ROW EXCLUSIVE MODE")
+    if await copied_version(connection) != held:
+        return False
+    query = (
+        "UPDATE book_version SET applied = false, retired = %s"
+        " WHERE retired IS NULL AND (applied OR version <= %s)"
+    )
+    await connection.execute(query, (row.book_version, row.book_version))
+    await connection.execute("DELETE FROM book_entry")
+    for digest in await _chain(connection, *has):
+        if known := await _book(connection, "WHERE digest = %s", (digest,)):
+            await book_applied(connection, known, decode(Book, known.statement))
+    return True
+
+
+async def _is_retired(connection: Connection, digest: str) -> bool:
+    query = "SELECT 1 FROM book_version WHERE digest = %s AND retired IS NOT NULL"
+    return await (await connection.execute(query, (digest,))).fetchone() is not None
+
+
+async def _chain(connection: Connection, version: int, digest: str) -> list[str]:
+    """Return the digests from version 1 to this one; none when custody does not know them all."""
+    chain: list[str] = []
+    for number in range(version, 0, -1):
+        row = await _book(connection, "WHERE (version, digest) = (%s, %s)", (number, digest))
+        if row is None:
+            return []
+        chain.append(digest)
+        digest = decode(Book, row.statement).previous
+    return chain[::-1]
 
 
 async def hold_still(connection: Connection) -> None:

@@ -30,7 +30,11 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class SignerSeen:
-    """A signer as it last answered."""
+    """A signer as it last answered.
+
+    `book_before`: the last version before its address book went back to `book_version`; 0 when it
+    did not, or when officers have gone on from there.
+    """
 
     audit_key: str
     policy: bytes
@@ -40,6 +44,7 @@ class SignerSeen:
     locked_message: str
     proposals: tuple[Proposal, ...]
     seen: datetime
+    book_before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,8 @@ async def signers(connection: Connection) -> list[SignerSeen]:
     """Return every signer that ever answered, the latest first; see signers.latest."""
     query = (
         "SELECT audit_key, policy, policy_digest, book_version, locked, locked_message, proposals,"
-        " seen FROM signer"
+        " seen, (SELECT coalesce(max(version), 0) FROM book_version WHERE retired = signer.book_version"
+        " AND version > signer.book_version) AS book_before FROM signer"
     )
     async with connection.cursor(row_factory=kwargs_row(_signer)) as cursor:
         await cursor.execute(query + " WHERE seen <= now() ORDER BY seen DESC")

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from custody.flows.book import BookState, create_book_version
-from custody.flows.housekeeping import apply_book
+from custody.flows.housekeeping import apply_book, read_status
 from custody.flows.sign import claim
+from custody.flows.status import gather, next_actions
 from custody.store import signers
 from custody.store.signers import SignerRow
+from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.statements import Book, digest, encode
 from tests.factories import CUSTOMER, HOUR, SOL, STRANGER, make_book
@@ -143,6 +145,101 @@ async def test_a_removal_acts_on_what_is_in_the_queue(house: House) -> None:
         assert ended.refusal_code == "DESTINATION_NOT_ALLOWED"
     assert refusal(await house.book(RIVAL)) == (Code.BOOK_OUT_OF_ORDER, "book.version")
     await house.create(destination=STRANGER)
+
+
+async def entries(house: House) -> list[Any]:
+    return await house.sql("SELECT address FROM book_entry ORDER BY sequence")
+
+
+async def told(house: House) -> str:
+    return "\n".join(next_actions(await gather(house.parts)))
+
+
+async def give(house: House, *books: Book) -> None:
+    """Let the signer take versions past custody."""
+    for book in books:
+        signed = [
+            wire.SignedStatement(statement=item.statement, signature=item.signature)
+            for item in house.changes(book)
+        ]
+        version = wire.BookVersion(statement=encode(book), changes=signed)
+        (result,) = await house.gateway.ask([wire.Job(apply=wire.Apply(book=version))])
+        assert result.applied.digest == digest(encode(book))
+
+
+async def test_a_signer_that_was_recovered_with_an_empty_book_is_followed(house: House) -> None:
+    await house.ready()
+    second = after(FIRST, add=RIVAL.add, remove=FIRST.add)
+    await house.book(second)
+    await house.step()
+    await house.create(destination=STRANGER)
+    await house.recover()
+    await house.step()
+    assert await entries(house) == []
+    assert "address book went back from version 2 to an empty one" in await told(house)
+    assert "go on with version 1, signed anew" in await told(house)
+    asked = await house.submit(house.intent(destination=STRANGER))
+    assert refusal(asked)[0] is Code.DESTINATION_NOT_ALLOWED
+    assert refusal(await house.book(after(second))) == (Code.BOOK_OUT_OF_ORDER, "book.version")
+    assert state(await house.book(RIVAL)) == "pending"
+    await house.step()
+    assert state(await house.book(RIVAL)) == "applied"
+    assert await entries(house) == [(STRANGER.address,)]
+    assert "went back" not in await told(house)
+    kept = "SELECT statement FROM book_version WHERE retired = 0 ORDER BY version"
+    assert await house.sql(kept) == [(encode(FIRST),), (encode(second),)]
+
+
+async def test_the_same_first_version_is_taken_again_after_a_recovery(house: House) -> None:
+    await house.ready()
+    first = make_book(CUSTOMER)
+    signed = house.changes(first)
+    await house.recover()
+    await house.step()
+    assert state(await create_book_version(house.parts, encode(first), signed)) == "pending"
+    await house.step()
+    assert await entries(house) == [(CUSTOMER.address,)]
+    await house.create()
+
+
+async def test_a_signer_with_an_older_book_and_then_its_own_again_is_followed(
+    house: House,
+) -> None:
+    await house.ready()
+    second = after(FIRST, add=RIVAL.add, remove=FIRST.add)
+    await house.book(second)
+    await house.step()
+    await house.recover()
+    await give(house, FIRST)
+    await house.step()
+    assert await entries(house) == [(CUSTOMER.address,)]
+    assert "went back from version 2 to 1" in await told(house)
+    await give(house, second)
+    await house.step()
+    assert await entries(house) == [(STRANGER.address,)]
+    assert "went back" not in await told(house)
+    assert state(await house.book(second)) == "applied"
+
+
+async def test_a_late_status_takes_no_version_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.ready()
+    second, ask = after(FIRST, add=RIVAL.add), house.gateway.ask
+    await house.book(second)
+
+    async def late(jobs: Any) -> Any:
+        answer = await ask(jobs)
+        with monkeypatch.context() as patch:
+            patch.setattr(house.gateway, "ask", ask)
+            await apply_book(house.parts)
+        return answer
+
+    monkeypatch.setattr(house.gateway, "ask", late)
+    await read_status(house.parts)
+    monkeypatch.undo()
+    assert await house.sql("SELECT version FROM book_version WHERE applied") == [(1,), (2,)]
+    assert state(await house.book(second)) == "applied"
 
 
 async def test_a_crash_between_the_signer_and_custodys_copy(

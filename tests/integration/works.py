@@ -104,6 +104,14 @@ class Works:
         await database.open()
         self.parts = WorkerParts(database=database, node=node, gateway=self.gateway, fee=FEE)
 
+    async def recover(self) -> None:
+        """Give the signer a new journal with the same policy and an empty address book."""
+        await self.stop()
+        for file in self._folder.glob(f"{self._journal_path.name}*"):
+            file.unlink()
+        self.genesis(self.file)
+        await self.start()
+
     async def stop(self) -> None:
         await self.parts.node.close()
         await self.parts.database.close()

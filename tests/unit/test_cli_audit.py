@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import pytest
 
 from custody.domain.audit import NOTHING_BEFORE, AuditEvent
-from tests.memory_custody import MemoryCustody
+from tests.memory_custody import CallError, MemoryCustody
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -47,6 +48,24 @@ def test_an_export_is_verified_by_its_file_alone(
     happens(custody, "FOUR")
     assert export()[1].startswith("4 events, unbroken")
     assert [request.after for request in custody.sent("ListAuditEvents")][-1] == 3
+
+
+def test_an_export_of_which_nothing_came_leaves_no_file(
+    export: Run, custody: MemoryCustody, tmp_path: Path
+) -> None:
+    custody.outages = [CallError(grpc.StatusCode.INTERNAL, "no")]
+    assert export()[0] == 1
+    assert not (tmp_path / "log").exists()
+    custody.log.clear()
+    export()
+    assert not (tmp_path / "log").exists()
+
+
+def test_an_empty_file_is_no_log(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    code, out, err = run("audit", "verify", tmp_path / "log")
+    assert (code, out) == (1, "")
+    assert "holds no events: nothing was checked" in err
 
 
 @pytest.mark.parametrize(

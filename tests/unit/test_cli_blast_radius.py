@@ -41,7 +41,7 @@ def test_each_position_has_its_figures_and_a_sentence(run: Run, policy: Path) ->
     assert "custody, exchange: asks in the name of exchange, and nobody approves." in out
     assert "and 2 of those whom the rules ask approve." in out
     assert "outstanding intents of requesters, plus upkeep" in out
-    assert "lets 1000000 SOL be signed and not yet final" in out
+    assert "No transaction is larger than 1000000 SOL (beyond_recall); together, what is" in out
     assert "Those who may change the policy (1 of operations and 1 of risk)" in out
 
 

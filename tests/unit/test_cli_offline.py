@@ -1,5 +1,7 @@
 """Keys, policy files and address-book versions: commands that need no custody, or hardly."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
@@ -88,6 +90,27 @@ def test_a_passphrase_that_nobody_can_type_is_told_in_words(
     assert (code, "no terminal to ask for the passphrase on" in err) == (1, True)
 
 
+def test_without_a_terminal_a_passphrase_is_piped_in_and_nothing_else_is_said(
+    tmp_path: Path,
+) -> None:
+    file, typed = tmp_path / "key.pem", "four quite long words"
+    command = [sys.executable, "-m", "custody.main", "key", "create", str(file)]
+    made = [
+        subprocess.run(
+            command,
+            check=False,
+            input=piped,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+        )
+        for piped in ("", f"{typed}\n{typed}\n")
+    ]
+    words = "no terminal to ask for the passphrase on: run this in a terminal\n"
+    assert (made[0].returncode, made[0].stderr) == (1, words)
+    assert (made[1].returncode, load_key(file, typed.encode).public) == (0, made[1].stdout.strip())
+
+
 def test_a_good_policy_shows_digest_and_words(run: Run, policy: Path) -> None:
     code, out, _ = run("policy", "check", policy)
     assert code == 0
@@ -115,7 +138,7 @@ def test_a_policy_is_explained_in_sentences(run: Run, policy: Path) -> None:
             "In any 24 hours, opening and keeping nonce accounts takes at most 1 SOL in 1000 "
             "transactions, fees included."
         ),
-        "At most 1000000 SOL is signed and not yet final.",
+        "No transaction is larger than 1000000 SOL (beyond_recall).",
         "exchange may send from hot-sol to destinations in the address book (rule customers):",
         "  up to 1 SOL without anybody's approval",
         f"  above 1 SOL, up to 10 SOL {SOMEBODY}",

@@ -59,6 +59,26 @@ def test_a_withdrawal_is_created_in_exact_base_units(
     assert "1.000000001 SOL = 1000000001 base units" in out
 
 
+@pytest.mark.parametrize(("hours", "given"), [(24, {}), (168, {"expires-in": "168"})])
+def test_a_withdrawal_lapses_after_as_many_hours_as_were_asked_for(
+    run: Run, custody: MemoryCustody, tmp_path: Path, hours: int, given: dict[str, str]
+) -> None:
+    config = config_file(tmp_path, "exchange", pinned=digest(POLICY))
+    assert create(run, config, amount="1 SOL", **given)[0] == 0
+    (request,) = custody.sent("CreateWithdrawal")
+    intent = decode(Intent, request.intent.statement)
+    assert intent.expires - intent.created == hours * HOUR
+
+
+@pytest.mark.parametrize("hours", ["0", "169", "-1"])
+def test_a_withdrawal_lapses_within_a_week(
+    run: Run, custody: MemoryCustody, tmp_path: Path, hours: str
+) -> None:
+    config = config_file(tmp_path, "exchange", pinned=digest(POLICY))
+    assert create(run, config, **{"amount": "1 SOL", "expires-in": hours})[0] == 2
+    assert custody.calls == []
+
+
 @pytest.mark.parametrize(
     "wrong", [{"amount": "1,5 SOL"}, {"amount": "1.5"}, {"amount": "1 SOL", "wallet": "hot-2"}]
 )
@@ -357,3 +377,5 @@ def test_a_list_asks_for_what_the_options_choose(
     (request,) = custody.sent("ListWithdrawals")
     assert list(request.states) == [wire.WITHDRAWAL_STATE_QUEUED, wire.WITHDRAWAL_STATE_ENDING]
     assert (request.waiting_for, request.wallet) == ("FUNDS", "wallets/hot-sol")
+    assert run("--config", alice, "withdrawal", "list", "--request-id", "order-7")[0] == 0
+    assert custody.sent("ListWithdrawals")[1].request_id == "order-7"
