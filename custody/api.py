@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import structlog
 from psycopg import OperationalError
-from psycopg.errors import DiskFull
+from psycopg.errors import DiskFull, QueryCanceled
 from psycopg_pool import PoolTimeout
 
 from custody import filters, tracing, views
@@ -46,6 +46,9 @@ NEWEST = 2**63 - 1
 BATCH_MAX = 1_000
 ROWS_AT_ONCE = 20
 DATABASE_AWAY = Refusal(Code.DATABASE_UNREACHABLE, "custody's database does not answer")
+DATABASE_SLOW = Refusal(
+    Code.DATABASE_UNREACHABLE, "custody's database took too long over this: it was given up"
+)
 DATABASE_FULL = Refusal(Code.DATABASE_UNREACHABLE, "custody's database takes nothing: disk full")
 FAULT = Refusal(Code.FAULT, "custody met a fault and wrote it to its log")
 _NAME = re.compile(r"withdrawals/([0-9a-f]{64})")
@@ -98,6 +101,8 @@ async def _answer(
 
 def _away(error: Exception) -> Refusal:
     log.warning("database not reached", reason=str(error), next=what_to_do(error))
+    if isinstance(error, QueryCanceled):
+        return DATABASE_SLOW
     return DATABASE_FULL if isinstance(error, DiskFull) else DATABASE_AWAY
 
 

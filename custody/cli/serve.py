@@ -40,6 +40,7 @@ from kura.gateway.v1 import gateway_pb2_grpc
 from policies.statements import digest
 
 GRACE_SECONDS = 3.0
+STATEMENT_SECONDS = 5.0  # of the api's: no caller keeps the database busy for longer at a time
 CUSTODY = custody_pb2.DESCRIPTOR.services_by_name["Custody"].full_name
 
 app = App(name="serve", help="Run a server process until SIGTERM.")
@@ -70,7 +71,8 @@ def relay(settings: Settings) -> None:
 
 
 async def _api(settings: ApiSettings) -> None:
-    database, node = Database(settings.database), SolanaNode(settings.node)
+    database = Database(settings.database, statement_seconds=STATEMENT_SECONDS)
+    node = SolanaNode(settings.node)
     calls = CallLog(database)
     server, _, checks = await build_server(
         settings.listen, settings.tls, calls.refused, [CUSTODY], settings.limits

@@ -128,7 +128,7 @@ CREATE TABLE withdrawal (
   create_time moment NOT NULL DEFAULT now(),
   update_time moment NOT NULL DEFAULT now(),
   trace text NOT NULL DEFAULT '',
-  UNIQUE (requester, request_id),
+  UNIQUE (request_id, requester), -- in this order, for whoever looks for a request_id of any requester
   CHECK ((ending <> '') = (state = 'ENDING')),
   CHECK ((transaction IS NULL) = (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'ENDING', 'BLOCKED', 'REJECTED',
     'CANCELLED', 'EXPIRED')))
@@ -139,6 +139,9 @@ CREATE INDEX withdrawal_live ON withdrawal (state, retry_at) WHERE state IN
 CREATE INDEX withdrawal_introduce ON withdrawal (introduce_at) WHERE introduce_at IS NOT NULL
   AND state IN ('PENDING_APPROVAL', 'QUEUED');
 CREATE INDEX withdrawal_requester ON withdrawal (requester, sequence);
+CREATE INDEX withdrawal_wallet ON withdrawal (wallet, sequence);
+CREATE INDEX withdrawal_live_sequence ON withdrawal (sequence) WHERE state IN
+  ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING', 'ENDING');
 
 CREATE TABLE approval (
   sequence bigint GENERATED ALWAYS AS IDENTITY,
@@ -180,6 +183,7 @@ CREATE TABLE ledger_entry (
 );
 
 -- The audit log. Rows are added by the transactions they tell of, then sealed: given their position in the chain.
+-- `requester`: whose withdrawal a WITHDRAWAL tells of, to find it by; not part of the chain.
 CREATE TABLE event (
   sequence bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   time moment NOT NULL DEFAULT clock_timestamp(),
@@ -188,6 +192,7 @@ CREATE TABLE event (
   actor text NOT NULL,
   subject text NOT NULL,
   details jsonb NOT NULL CHECK (jsonb_typeof(details) = 'object'),
+  requester text NOT NULL DEFAULT '' CHECK (requester = '' OR kind = 'WITHDRAWAL'),
   position bigint UNIQUE CHECK (position > 0),
   previous text,
   hash text,
@@ -196,13 +201,14 @@ CREATE TABLE event (
 
 CREATE INDEX event_unsealed ON event (sequence) WHERE position IS NULL;
 CREATE INDEX event_withdrawal ON event (position) WHERE kind = 'WITHDRAWAL';
+CREATE INDEX event_requester ON event (requester, position) WHERE requester <> '';
 
 -- Nothing is changed or deleted; an event is sealed once.
 CREATE FUNCTION only_added_to() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'event' THEN
-    IF OLD.position IS NULL AND (NEW.sequence, NEW.time, NEW.kind, NEW.event, NEW.actor, NEW.subject, NEW.details)
-      = (OLD.sequence, OLD.time, OLD.kind, OLD.event, OLD.actor, OLD.subject, OLD.details) THEN
+    IF OLD.position IS NULL AND (NEW.sequence, NEW.time, NEW.kind, NEW.event, NEW.actor, NEW.subject, NEW.details,
+      NEW.requester) = (OLD.sequence, OLD.time, OLD.kind, OLD.event, OLD.actor, OLD.subject, OLD.details, OLD.requester) THEN
       RETURN NEW;
     END IF;
   END IF;

@@ -23,13 +23,25 @@ _CHECK = "check that PostgreSQL runs, and `database` in the settings"
 class Database:
     """A pool of connections to one PostgreSQL database."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, dsn: str, statement_seconds: float = 0) -> None:
+        """`statement_seconds`: no statement takes longer; 0 for as long as it takes."""
+        self._dsn, self._statement_seconds = dsn, statement_seconds
         self._changed = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            dsn, min_size=1, max_size=POOL_MAX, timeout=WAIT_SECONDS, open=False
+            dsn,
+            min_size=1,
+            max_size=POOL_MAX,
+            timeout=WAIT_SECONDS,
+            open=False,
+            configure=self._configure,
         )
+
+    async def _configure(self, connection: Connection) -> None:
+        milliseconds = str(round(self._statement_seconds * 1000))
+        query = "SELECT set_config('statement_timeout', %s, false)"
+        async with connection.transaction():
+            await connection.execute(query, (milliseconds,))
 
     async def open(self) -> None:
         """Connect; ConnectionError when the database does not answer in time."""

@@ -79,6 +79,8 @@ _FILTERS = {
     "waiting_for": "CASE WHEN state = 'PENDING_APPROVAL' AND waiting_for = ''"
     " THEN 'APPROVALS' ELSE waiting_for END",
 }
+_LIVE = frozenset(state for state in State if not state.ended)
+_IS_LIVE = "state IN ('{}')".format("', '".join(sorted(_LIVE)))
 _COLUMNS = ", ".join(field.name for field in fields(Row))
 _SELECT = f"SELECT {_COLUMNS} FROM withdrawal"
 
@@ -114,7 +116,7 @@ async def insert(  # noqa: PLR0913 - the row and where it comes from
     cursor = await connection.execute(query, values)
     if cursor.rowcount != 1:
         return False
-    await _record(connection, digest, "CREATED", state, intent.requester)
+    await _record(connection, (digest, intent.requester), "CREATED", state, intent.requester)
     return True
 
 
@@ -149,6 +151,8 @@ async def page(
     Only those in one of `states` (none: all) whose columns are `equal`; "" leaves a column out.
     """
     tests, values = ["sequence < %s"], list[Any]([before])
+    if equal.get("waiting_for") or (states and _LIVE.issuperset(states)):
+        tests.append(_IS_LIVE)  # by its index: past ones are not looked at, and wait for nothing
     if states:
         tests.append("state = ANY(%s)")
         values.append(list(states))
@@ -213,7 +217,7 @@ async def move(
     if cursor.rowcount != 1:
         raise StaleStateError(f"withdrawal {row.digest} is not {row.state} any more")
     code = str(changes.get("refusal_code", ""))
-    await _record(connection, row.digest, event, state, actor, code)
+    await _record(connection, (row.digest, row.requester), event, state, actor, code)
     return state
 
 
@@ -362,10 +366,18 @@ async def _rows(connection: Connection, where: str, values: Sequence[Any]) -> li
 
 
 async def _record(  # noqa: PLR0913, PLR0917
-    connection: Connection, digest: str, event: str, state: State, actor: str, code: str = ""
+    connection: Connection,
+    of: tuple[str, str],
+    event: str,
+    state: State,
+    actor: str,
+    code: str = "",
 ) -> None:
+    """Note a step of the withdrawal `of` (digest, requester)."""
+    digest, requester = of
     subject, details = f"withdrawals/{digest}", {"state": str(state)}
     if code:
         details["code"] = code
-    await audit.record(connection, Kind.WITHDRAWAL, event, actor=actor, subject=subject, **details)
+    of_whom = {"subject": subject, "requester": requester}
+    await audit.record(connection, Kind.WITHDRAWAL, event, actor=actor, **of_whom, **details)
     log.info("step", step=event, actor=actor, withdrawal=digest, **details)

@@ -58,7 +58,7 @@ async def test_what_raises_is_put_off_and_the_others_are_paid(house: House) -> N
     )
     assert waiting == (True, "OPERATOR"), "it is tried again at once, or nobody is told"
     (todo,) = next_actions(await gather(house.parts))
-    assert "1 met a fault" in todo
+    assert "1 wait for OPERATOR: they met a fault" in todo
     assert {entry["event"] for entry in logs if entry["log_level"] == "error"} == {"fault"}
 
 
@@ -176,8 +176,8 @@ async def test_an_officer_who_approves_again_and_again_is_one_person(house: Hous
 async def test_a_signer_from_the_future_is_nobody(house: House) -> None:
     await house.ready()
     await house.sql(
-        "INSERT INTO signer VALUES ('ed25519:future', 'no policy', '', 7, '',"
-        " now() + interval '1 day')"
+        "INSERT INTO signer (audit_key, policy, policy_digest, book_version, book_digest, seen)"
+        " VALUES ('ed25519:future', 'no policy', '', 7, '', now() + interval '1 day')"
     )
     row = await house.create()
     await house.step()
