@@ -57,8 +57,8 @@ class Row:
 class _Way:
     """One tier that the attacker can fill: a transaction takes `least` to `largest` base units.
 
-    `places`: how many destinations it reaches, None for any number; those of one `kind` are the
-    same.
+    `places`: how many destinations it reaches, None for any number, as with own wallets, since each
+    memo is another destination; those of one `kind` are the same.
     """
 
     source: str
@@ -136,10 +136,6 @@ def _ways(
     policy: Policy, wallet: Wallet, position: Position, destinations: int | None
 ) -> Iterator[_Way]:
     """Yield each tier of each rule that the position can fill."""
-    places = {
-        DestinationClass.ADDRESS_BOOK: destinations,
-        DestinationClass.OWN_WALLET: len(policy.wallets) - 1,
-    }
     for rule in policy.rules:
         if rule.wallet != wallet.name or rule.requester not in position.requesters:
             continue
@@ -156,7 +152,7 @@ def _ways(
                 source=source,
                 requester=rule.requester,
                 kind=rule.destination,
-                places=places.get(rule.destination),
+                places=destinations if rule.destination is DestinationClass.ADDRESS_BOOK else None,
                 least=least if leaves else 0,
                 largest=min(leaves + wallet.maximum_fee, at_once),
             )

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
 
+_PATH_MAX = 64  # a stranger chose the keys: uncut, each level of 900 would hold a megabyte
 # Control, formatting (bidi overrides hide text from officers), surrogates, line separators.
 _FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -68,7 +69,7 @@ def _check(value: object, path: str) -> None:
                 if not (isinstance(key, str) and key.isascii()):
                     raise CanonicalError(path, "keys are ASCII strings")
                 _check_text(key, path)
-                _check(item, f"{path}.{key}" if path else key)
+                _check(item, f"{path}.{key}"[:_PATH_MAX] if path else key[:_PATH_MAX])
         case _:
             words = "only objects, arrays and strings are allowed; numbers as decimal strings"
             raise CanonicalError(path, words)

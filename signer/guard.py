@@ -6,6 +6,7 @@ done is in the token's record before it is answered.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.approvals import open_approvals
@@ -36,6 +37,7 @@ from signer.requests import NonceUsed, Past, Requests, Reservation, State
 from signer.versions import Versions
 
 AUDIT_LABEL = "audit"
+_DROPPED = "dropped "  # tombstones of a key the policy dropped: its thief burns no id of the next
 _UPKEEP = Counter(Scope.UPKEEP)
 Outcome = wire.Signed | wire.Ended | wire.Applied | Refusal
 Opened = tuple[Intent, str, Wallet]
@@ -104,7 +106,7 @@ class Guard:
         if isinstance(opened, Refusal):
             return opened
         intent, intent_digest, wallet = opened
-        past = self._requests.find(intent.requester, intent.request_id)
+        past = self._past(intent, intent_digest)
         refusal = _refuse_again(intent, intent_digest, past)
         if refusal:
             return refusal
@@ -192,15 +194,21 @@ class Guard:
         if isinstance(opened, Refusal):
             return opened
         intent, intent_digest = opened
-        past = self._requests.find(intent.requester, intent.request_id)
+        past = self._past(intent, intent_digest)
         if past and past.state is State.SIGNED and past.intent == intent_digest:
             return _transaction(past.message, past.signature, repeated=True)
         if intent.created < self._journal.created:
             return _before_journal()
         # Where another intent has the id, this one can never be signed either.
         if past is None or past.intent == intent_digest:
+            if intent.key not in policy.requesters.get(intent.requester, ()):
+                intent = replace(intent, request_id=_DROPPED + intent_digest)
             self._requests.end(intent, intent_digest, past, at)
         return wire.Ended(intent=intent_digest)
+
+    def _past(self, intent: Intent, intent_digest: str) -> Past | None:
+        find, requester = self._requests.find, intent.requester
+        return find(requester, intent.request_id) or find(requester, _DROPPED + intent_digest)
 
     def _open_to_end(
         self, policy: Policy, item: wire.SignedStatement

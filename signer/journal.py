@@ -2,7 +2,8 @@
 
 Invariants: a transaction that returned is on the disk; every entry moves the chain's head, which
 covers all entries before it; the head is in the token too (`anchor`), so that an older copy
-of this file is noticed. One process at a time: the file is held in exclusive mode.
+of this file is noticed. One process at a time: the file is held in exclusive mode. SQLite's log
+names the file that it goes on from, so that an older file beside the newest log is noticed too.
 """
 
 import hashlib
@@ -21,7 +22,8 @@ _SCHEMA = """
 CREATE TABLE meta (
   id INTEGER PRIMARY KEY CHECK (id = 1), journal TEXT NOT NULL, created INTEGER NOT NULL,
   recovered INTEGER, sequence INTEGER NOT NULL, head BLOB NOT NULL,
-  wall INTEGER NOT NULL, steady INTEGER NOT NULL, boot TEXT NOT NULL, tick INTEGER NOT NULL
+  wall INTEGER NOT NULL, steady INTEGER NOT NULL, boot TEXT NOT NULL, tick INTEGER NOT NULL,
+  file INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE head (sequence INTEGER PRIMARY KEY, head BLOB NOT NULL) STRICT;
 
@@ -64,6 +66,8 @@ CREATE TABLE book_entry (
 """
 _HEADS_KEPT = 4096  # more than one frame adds
 _NOTHING = bytes(32)
+_LOG_ENTRIES = 256  # then SQLite's log goes into the file
+_FILE_NUMBER = slice(60, 64)  # in the file's header: user_version
 
 
 class JournalError(Exception):
@@ -80,8 +84,12 @@ class Journal:
         if not path.exists():
             raise JournalError(f"{path} does not exist: signer doctor says what to do")
         try:
+            number = _number_of(path)
             self.db = _connect(path)
             try:
+                (self._file,) = self.db.execute("SELECT file FROM meta").fetchone()
+                self._logged = _LOG_ENTRIES
+                _refuse_older(path, number, self._file)
                 self.name, self.created, self.recovered, self.sequence, self.head = self.db.execute(
                     "SELECT journal, created, recovered, sequence, head FROM meta"
                 ).fetchone()
@@ -107,14 +115,16 @@ class Journal:
         new.touch(mode=0o600)
         db = _connect(new)
         db.executescript(_SCHEMA)
+        file = secrets.randbits(30)  # no other journal's file goes with this one's log
+        db.execute(f"PRAGMA user_version = {file}")
         values = (
             secrets.token_hex(16),
             at.wall,
             at.tick if recovered else None,
             *(0, _NOTHING),
-            *(at.wall, at.steady, at.boot, at.tick),
+            *(at.wall, at.steady, at.boot, at.tick, file),
         )
-        db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         db.execute("INSERT INTO head VALUES (0, ?)", (_NOTHING,))
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # raises where closing would hide a full disk
         db.close()
@@ -137,14 +147,17 @@ class Journal:
     @contextmanager
     def entry(self, at: Moment, *parts: str | bytes | int) -> Iterator[sqlite3.Connection]:
         """Write one entry, whole or not at all; `parts` say what it is, and go into the chain."""
+        if self._logged >= _LOG_ENTRIES:
+            self._begin_log()
         sequence, head = self.sequence + 1, _next_head(self.head, parts)
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield self.db
             moment = (at.wall, at.steady, at.boot, at.tick)
             self.db.execute(
-                "UPDATE meta SET sequence = ?, head = ?, wall = ?, steady = ?, boot = ?, tick = ?",
-                (sequence, head, *moment),
+                "UPDATE meta SET sequence = ?, head = ?, wall = ?, steady = ?, boot = ?, tick = ?,"
+                " file = ?",
+                (sequence, head, *moment, self._file),
             )
             self.db.execute("INSERT INTO head VALUES (?, ?)", (sequence, head))
             self.db.execute("DELETE FROM head WHERE sequence <= ?", (sequence - _HEADS_KEPT,))
@@ -153,6 +166,23 @@ class Journal:
             raise
         self.db.execute("COMMIT")
         self.sequence, self.head = sequence, head
+        self._logged += 1
+
+    def _begin_log(self) -> None:
+        """Move the log into the file whole, then number the file: each entry says on which it is.
+
+        The number moves by itself, so no file has it that lacks what went before.
+        """
+        self._move_log()
+        (number,) = self.db.execute("SELECT file + 1 FROM meta").fetchone()
+        self.db.execute(f"PRAGMA user_version = {number}")
+        self._move_log()
+        self._file, self._logged = number, 0
+
+    def _move_log(self) -> None:
+        (busy, *_) = self.db.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise JournalError("the journal's log is in use: is another program reading it?")
 
 
 def _next_head(head: bytes, parts: tuple[str | bytes | int, ...]) -> bytes:
@@ -164,12 +194,25 @@ def _next_head(head: bytes, parts: tuple[str | bytes | int, ...]) -> bytes:
     return chain.digest()
 
 
+def _number_of(path: Path) -> int:
+    """Return the number of the file itself, whatever a log beside it says."""
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(_FILE_NUMBER.stop)[_FILE_NUMBER], "big")
+
+
+def _refuse_older(path: Path, number: int, logged: int) -> None:
+    if number - logged not in {0, 1}:  # 1: no entry yet since it was numbered
+        words = "is an older copy beside a newer log: signer doctor says what to do"
+        raise JournalError(f"{path} {words}")
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     try:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # not behind our back: see _begin_log
     except sqlite3.Error:
         db.close()  # it may hold the lock
         raise

@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import IntEnum
 
+from policies.evaluate import EARLY_MS
 from policies.statements import Intent
 from policies.windows import Counter
 from signer.clock import Moment
@@ -145,15 +146,17 @@ class Requests:
 
         `listed`: the tick at which the address book took the destination, None when it has not.
         Where no room is left, what is new stays new: it waits for every delay and cooling period.
+        What is not valid now takes none: what is dated far ahead would keep it for ever.
         """
         name, place = bytes.fromhex(digest), _place(intent)
         seen = self._db.execute("SELECT tick FROM sight WHERE intent = ?", (name,)).fetchone()
         query = "SELECT tick, sent FROM destination WHERE key = ?"
         known = self._db.execute(query, (place,)).fetchone()
-        if seen is None or known is None:
+        timely = intent.created - EARLY_MS <= at.wall < intent.expires
+        if timely and (seen is None or known is None):
             self._make_room(at)
-        intents = seen is None and self._sights < SIGHTS_MAX
-        places = known is None and self._unpaid < SIGHTS_MAX
+        intents = timely and seen is None and self._sights < SIGHTS_MAX
+        places = timely and known is None and self._unpaid < SIGHTS_MAX
         if intents or places:
             with self._journal.entry(at, "see", name) as db:
                 if intents:

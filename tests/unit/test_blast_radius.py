@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.blast_radius import Position, blast_radius, positions, sources
+from policies.blast_radius import UNATTENDED, Position, blast_radius, positions, sources
 from policies.evaluate import Allowed, early_facts, evaluate
 from policies.outflow import most
 from policies.policy import DestinationClass, Policy
@@ -18,6 +18,7 @@ from tests.strategies import PROPERTY
 
 PAYMENTS_MAX = 80
 PEOPLE = ("alice", "bob", "carol")
+STOLEN = Position(requesters=frozenset({"exchange"}))
 
 held = st.builds(
     Position,
@@ -167,3 +168,27 @@ def test_to_our_own_wallets_only_fees_leave() -> None:
     policy = make_policy(destination="own-wallet", windows=windows)
     ways = sources(policy, policy.wallets["hot-sol"], Position(frozenset({"exchange"})), None)
     assert most(ways, Period.DAY.value)[0] == 3 * policy.wallets["hot-sol"].maximum_fee
+
+
+def test_one_own_wallet_is_any_number_of_destinations() -> None:
+    """Each memo has a counter of its own, so the fees are bounded by the other windows alone."""
+    windows = tuple(
+        Window(Scope(of), Period.DAY, SOL, count)
+        for of, count in (("wallet", 1000), ("destination", 1), ("approved", 1), ("upkeep", 1))
+    )
+    policy = with_wallet(make_policy(destination="own-wallet"), windows=windows)
+    cold = replace(policy.wallets["hot-sol"], name="cold", address=COLD_ADDRESS)
+    policy = replace(policy, wallets={**policy.wallets, "cold": cold})
+    wallet, usage, left = policy.wallets["hot-sol"], dict[Counter, Usage](), 0
+    for number in range(20):
+        to = Destination(COLD_ADDRESS, str(number))
+        intent = make_intent(destination=to, amount=1)
+        fee = wallet.maximum_fee
+        facts = early_facts(intent, now=NOW, in_address_book=False, approvals=[], fee=fee)
+        verdict = evaluate(policy, intent, replace(facts, usage={**facts.usage, **usage}))
+        assert isinstance(verdict, Allowed)
+        for counter in verdict.counters:
+            usage[counter] = usage.get(counter, Usage()).add(NOW, verdict.cost)
+        left += fee
+    burnt = [way for way in sources(policy, wallet, STOLEN, None) if way.name == UNATTENDED]
+    assert left <= most(burnt, Period.DAY.value)[0]

@@ -1,6 +1,7 @@
 """Canonical JSON: `decode` takes exactly what `encode` makes."""
 
 import json
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -163,3 +164,15 @@ def test_the_limit_counts_bytes() -> None:
     assert decode(data, len(data)) == "é" * 10
     with pytest.raises(CanonicalError, match="has 22 bytes; at most 21"):
         decode(data, len(data) - 1)
+
+
+def test_deep_values_under_long_keys_take_no_memory_for_their_paths() -> None:
+    """0.85 MB, of which nobody has signed a byte, once took 750 MB."""
+    deep = '{"' + "a" * 850_000 + '":' + '{"a":' * 900 + '""' + "}" * 900 + "}"
+    tracemalloc.start()
+    try:
+        with suppress(CanonicalError):
+            decode(deep.encode(), 900 * 1024)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()

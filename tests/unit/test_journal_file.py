@@ -1,9 +1,10 @@
 """The journal's file: made once, closed to others, and refused with words when it is not whole."""
 
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from signer.clock import Moment
 from signer.governance import Governance
 from signer.journal import Journal, JournalError
 from tests.factories import NOW, make_policy, policy_file
+from tests.integration.mischief import Crash
 
 AT = Moment(wall=NOW, steady=1, boot="boot-1")
 
@@ -88,3 +90,39 @@ def test_a_file_that_is_no_whole_journal_is_refused(
     damage(path)
     with pytest.raises(JournalError, match="signer doctor says what to do"):
         Journal(path)
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+def test_a_kill_while_the_log_moves_leaves_a_whole_journal(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    """Before the first move, between number and second move, after it; and again at once."""
+
+    def killed_after(done: int) -> Callable[[Journal], None]:
+        left = iter(range(done))
+
+        def move(journal: Journal) -> None:
+            if next(left, None) is None:
+                raise Crash
+            honest(journal)
+
+        return move
+
+    honest = Journal._move_log
+    with journal.entry(AT, "first"):
+        pass
+    for number in range(3):
+        copied = path.with_name(f"copy-{number}")
+        journal._logged = 10**6
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "_move_log", killed_after(moves))
+            with suppress(Crash), journal.entry(AT, "lost"):
+                raise Crash
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{path}{end}", f"{copied}{end}")
+        with closing(Journal(copied)) as again:
+            assert (again.sequence, again.head) == (journal.sequence, journal.head)
+            with again.entry(AT, "more"):
+                pass
+        with closing(Journal(copied)) as again:
+            assert again.sequence == journal.sequence + 1

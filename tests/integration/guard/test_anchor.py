@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from signer import hsm
 from signer.anchor import Anchor, begin, find_lock, newest
 from signer.guard import Guard
 from signer.hsm import RecordsChangedError, Token
-from signer.journal import Journal
-from tests.factories import make_book, make_intent, public
-from tests.integration.guard.payments import ask, intend, job_of, pay
+from signer.journal import Journal, JournalError
+from tests.factories import WINDOWS, make_book, make_intent, policy_file, public
+from tests.integration.guard.payments import ask, code_of, intend, job_of, pay
 from tests.integration.guard.test_end import end
 from tests.integration.mischief import Crash
 from tests.signing import SignerRig, apply_book, enveloped, nonce_open, transfer
@@ -292,3 +292,46 @@ def test_begin_takes_the_token_for_another_journal(rig: SignerRig, tmp_path: Pat
     new.close()
     rig.restart()
     assert locked(rig, Code.JOURNAL_FOREIGN, f"belongs to journal {new.name}")
+
+
+def wal(path: Path) -> Path:
+    """Return the file in which SQLite keeps what it wrote since its last checkpoint."""
+    return path.with_name(path.name + "-wal")
+
+
+@contextmanager
+def killed(rig: SignerRig, tmp_path: Path) -> Iterator[Path]:
+    """Leave both files as kill -9 would, let somebody work on them, start the signer again."""
+    kept = tmp_path / "killed"
+    for file in (rig.path, wal(rig.path)):
+        copy(file, kept.with_name("killed" + file.name.removeprefix(rig.path.name)))
+    rig.stop()
+    for file in (rig.path, wal(rig.path)):
+        copy(kept.with_name("killed" + file.name.removeprefix(rig.path.name)), file)
+    yield rig.path
+    rig.start()
+
+
+def test_an_older_copy_beside_the_newest_log_signs_nothing(
+    make_rig: Callable[[bytes], SignerRig], tmp_path: Path
+) -> None:
+    """The log holds the newest head, the older file counters that are empty."""
+    once = ["24 hours", "1000 SOL", 1]
+    rig = make_rig(policy_file(windows={**WINDOWS, "wallet": once}))
+    with stopped(rig) as path:
+        copy(path, tmp_path / "backup")
+    pay(rig)
+    rig.restart()
+    assert code_of(ask(rig)) is Code.WINDOW_EXCEEDED
+    with killed(rig, tmp_path) as path:
+        assert wal(path).stat().st_size
+    assert code_of(ask(rig)) is Code.WINDOW_EXCEEDED, "what a kill leaves is whole"
+    with killed(rig, tmp_path) as path:
+        copy(path, tmp_path / "newest")
+        copy(wal(path), tmp_path / "log")
+        copy(tmp_path / "backup", path)
+        with pytest.raises(JournalError, match="an older copy beside a newer log: signer doctor"):
+            Journal(path)
+        copy(tmp_path / "newest", path)
+        copy(tmp_path / "log", wal(path))
+    assert code_of(ask(rig)) is Code.WINDOW_EXCEEDED

@@ -136,3 +136,16 @@ def test_what_was_asked_of_a_wallet_that_is_gone_can_be_ended(rig: SignerRig) ->
     put_in_force(rig, other)
     late = replace(waiting, request_id="w-2")
     assert rig.refused(end(late)) is Code.WALLET_NOT_HELD, "another signer may have paid it"
+
+
+def test_a_key_that_was_dropped_burns_no_id_of_the_next(rig: SignerRig) -> None:
+    """A stolen key was replaced: its thief cannot end requests that the new key will make."""
+    file = policy_file(exchange=[public("partner")], version=2, previous=rig.policy.digest)
+    put_in_force(rig, file)
+    old = make_intent()
+    ended(rig, old)
+    rig.restart()
+    ended(rig, old)
+    rig.signed(transfer(replace(old, key=public("partner"))))
+    put_in_force(rig, policy_file(version=3, previous=digest(file)))
+    assert rig.refused(transfer(old)) is Code.REQUEST_ID_REUSED

@@ -241,3 +241,22 @@ def test_a_flood_of_destinations_holds_up_no_delay(make_rig: MakeRig, *, ends: b
     assert cools_until(rig, SOL, destination=new) == rig.now + DAY
     rig.now += HOUR
     assert cools_until(rig, SOL, destination=new) == rig.now + DAY, "it stays new"
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("years", [-1, 1, 30_000])
+def test_what_is_not_valid_now_takes_no_room(make_rig: MakeRig, years: int) -> None:
+    """Intents dated far ahead would never expire, so no delay would ever be counted again."""
+    rig = make_rig(policy_file(destination="any", tiers=DELAYED, **COOLING))
+    rig.now += 2 * 365 * DAY
+    made = rig.now + years * 365 * DAY
+    for number in range(4):
+        to = Destination(STRANGER.address, str(number))
+        dated = intend(rig, 5 * SOL, created=made, expires=made + DAY, destination=to)
+        before = rig.journal.sequence
+        assert rig.refused(job_of(rig, dated)) in {Code.INTENT_EARLY, Code.INTENT_EXPIRED}
+        assert rig.journal.sequence == before
+    lawful = lasting(rig)
+    first = delayed_until(rig, lawful)
+    rig.now += HOUR
+    assert delayed_until(rig, lawful) == first
