@@ -41,7 +41,7 @@ async def whole(parts: WorkerParts, results: Sequence[wire.Result]) -> Sequence[
     The signer keeps its name for ever, and its bytes for some weeks.
     """
     for result in results:
-        if result.HasField("signed") and not result.signed.transaction:
+        if result.signed.repeated and not result.signed.transaction:
             with suppress(ChainError):  # it is asked for again
                 found = await parts.node.transaction(result.signed.transaction_id)
                 result.signed.transaction = found or b""
@@ -81,7 +81,7 @@ async def _keep(
     connection: Connection, policy: Policy, row: Row, signed: wire.Signed, **changes: object
 ) -> Waiting:
     """Keep the signature with `changes` of columns; return what it waits for if it is not taken."""
-    if not signed.transaction:
+    if signed.repeated and not signed.transaction:
         log.error("signed long ago", id=signed.transaction_id, next="look for it on another node")
         return Waiting.NODE
     wallets = await checks.wallets_ever(connection, policy, row.wallet)
