@@ -6,7 +6,8 @@ its fee, except where it is only an upper bound:
 - counts stop at one period and amounts at another, and neither is a multiple of the largest
   transaction;
 - requesters with different tiers share one wallet's window, or some people fill one tier and as
-  many others another.
+  many others another;
+- upkeep is bound by its count: what a rent costs at most is the chain's affair.
 What stays in our own wallets does not leave: of a rule for own wallets only the fees count.
 Custody is the attacker's in every position, so each figure holds what it can burn by itself.
 """
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from policies.fields import AMOUNT_MAX
-from policies.outflow import Limit, Source, Spend, most
+from policies.outflow import Limit, Source, Spend, largest_sum, most
 from policies.policy import DestinationClass, Policy, Rule, Tier, Wallet
 from policies.quorum import Seats
 from policies.windows import Period, Scope, Window
@@ -46,7 +47,6 @@ class Position:
 class Row:
     """The most base units that leave the wallet in any `period`, and a schedule that does it."""
 
-    wallet: str
     position: Position
     period: Period
     amount: int
@@ -78,7 +78,7 @@ def blast_radius(policy: Policy, wallet: Wallet, destinations: int | None = None
     kept: list[tuple[Position, list[int]]] = []
     for position in positions(policy, wallet, destinations):
         ways = sources(policy, wallet, position, destinations)
-        rows = [Row(wallet.name, position, period, *most(ways, period.value)) for period in Period]
+        rows = [Row(position, period, *most(ways, period.value)) for period in Period]
         amounts = [row.amount for row in rows]
         if not any(before.within(position) and amounts == known for before, known in kept):
             kept.append((position, amounts))
@@ -127,10 +127,7 @@ def sources(
 def _source(wallet: Wallet, ways: Sequence[_Way]) -> Source | None:
     if not ways:
         return None
-    shares = [
-        tuple(_limits(wallet, [way for way in ways if way.requester == name]))
-        for name in sorted({way.requester for way in ways})
-    ]
+    shares = [tuple(_limits(wallet, group)) for group in _groups(ways, "requester")]
     largest = max(way.largest for way in ways)
     return Source(ways[0].source, tuple(_limits(wallet, ways)), largest, tuple(shares))
 
@@ -192,15 +189,10 @@ def _limits(wallet: Wallet, ways: Sequence[_Way]) -> Iterator[Limit]:
 
 def _groups(ways: Iterable[_Way], name: str) -> list[list[_Way]]:
     """Return the ways that have the same value of that field."""
-    groups: dict[str, list[_Way]] = {}
-    for way in ways:
-        groups.setdefault(getattr(way, name), []).append(way)
-    return list(groups.values())
+    values = dict.fromkeys(getattr(way, name) for way in ways)
+    return [[way for way in ways if getattr(way, name) == value] for value in values]
 
 
 def _most_in(window: Window, ways: Sequence[_Way]) -> int:
-    """Return the largest sum within one window of transactions of these sizes."""
     least, largest = min(way.least for way in ways), max(way.largest for way in ways)
-    full = min(window.count, window.amount // largest) if largest else 0
-    fits_another = full < window.count and (full + 1) * least <= window.amount
-    return window.amount if fits_another else full * largest
+    return largest_sum(window.amount, window.count, least, largest)

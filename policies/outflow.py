@@ -91,6 +91,13 @@ def most(sources: Sequence[Source], span: int) -> tuple[int, tuple[Spend, ...]]:
     return total, tuple(sorted(schedule, key=lambda spend: spend.offset))
 
 
+def largest_sum(amount: int, count: int, least: int, largest: int) -> int:
+    """Return the largest sum, up to `amount`, of up to `count` parts of `least` to `largest`."""
+    full = min(count, amount // largest) if largest else 0
+    fits_another = full < count and (full + 1) * least <= amount
+    return amount if fits_another else full * largest
+
+
 @lru_cache(maxsize=4096)
 def fastest(limits: Sequence[Limit], start: int) -> Flow:
     """Return the schedule within all `limits` that is never behind another that begins there.

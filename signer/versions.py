@@ -75,7 +75,8 @@ class Versions:
                 return Refusal(Code.POLICY_VETOED, f"{person} vetoed this version")
         seen = self._governance.propose(policy.digest, at)
         if seen is None:
-            return Refusal(Code.POLICY_DELAYED, "too many versions wait: veto or activate others")
+            words = "too many versions wait: the next one that comes into force clears them"
+            return Refusal(Code.POLICY_DELAYED, words)
         earliest = self._earliest(in_force, seen, at)
         if earliest <= at.wall:
             return None

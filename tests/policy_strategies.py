@@ -318,18 +318,27 @@ _ODD: list[dict[str, Any]] = [
 ]
 
 
-@st.composite
-def near(draw: Draw, policy: Policy = BASE) -> Intent:
-    """Return an intent that comes near to being allowed; one of six is odd in one way."""
-    edges = {tier.up_to for rule in policy.rules for tier in rule.tiers}
+def edges(policy: Policy) -> set[int]:
+    """Return the amounts at which `policy` begins to ask for more, or to refuse."""
     wallet = policy.wallets["hot-sol"]
-    edges |= {window.amount for window in wallet.windows} | {wallet.cap, wallet.beyond_recall}
-    amounts = [max(1, edge + more) for edge in sorted(edges) for more in (-SOL // 2, -1, 0, 1)]
+    limits = {window.amount for window in wallet.windows} | {wallet.cap, wallet.beyond_recall}
+    return limits | {tier.up_to for rule in policy.rules for tier in rule.tiers}
+
+
+@st.composite
+def near(draw: Draw, policy: Policy = BASE, other: Policy | None = None) -> Intent:
+    """Return an intent that comes near to being allowed; one of six is odd in one way.
+
+    Its amount is near one of the policy's edges, or one that only `policy` or `other` has.
+    """
+    places = edges(policy) ^ edges(other) if other else set()
+    places = places or edges(policy)
+    amounts = [max(1, edge + more) for edge in sorted(places) for more in (-SOL // 2, -1, 0, 1)]
     address = draw(st.sampled_from([CUSTOMER.address] * 2 + [STRANGER.address, COLD_ADDRESS]))
     intent = make_intent(
         requester=draw(st.sampled_from(["exchange"] * 4 + ["partner"])),
         destination=Destination(address, draw(st.sampled_from(["", "7"]))),
-        amount=draw(st.sampled_from(amounts) | st.integers(1, 11 * SOL)),
+        amount=draw(st.sampled_from(amounts) | st.integers(min(amounts), max(amounts))),
         expires=NOW + 30 * HOUR,
     )
     odd: dict[str, Any] = draw(st.sampled_from([{}] * 5 * len(_ODD) + _ODD))
@@ -348,7 +357,7 @@ def some_usage(draw: Draw) -> Usage:
 
 @st.composite
 def facts_of(draw: Draw, intent: Intent, names: Sequence[str] = _NAMES) -> Facts:
-    """Return facts about `intent`, of which up to three are odd; `names` decide, few reject."""
+    """Return facts about `intent`, of which some are odd; `names` decide, few reject."""
     facts = early_facts(
         intent,
         now=NOW,
@@ -360,6 +369,7 @@ def facts_of(draw: Draw, intent: Intent, names: Sequence[str] = _NAMES) -> Facts
         "now": st.sampled_from([NOW + HOUR, NOW + 24 * HOUR]),
         "tick": st.sampled_from([NOW - HOUR, NOW + HOUR]),
         "approvals": st.lists(st.sampled_from(facts.approvals), max_size=4)
+        | st.sampled_from([[a for a in facts.approvals if a != gone] for gone in facts.approvals])
         if names
         else st.just([]),
         "fee": st.sampled_from([5000, SOL]),
@@ -370,7 +380,7 @@ def facts_of(draw: Draw, intent: Intent, names: Sequence[str] = _NAMES) -> Facts
         )
         | st.fixed_dictionaries({counter: some_usage() for counter in facts.usage}),
     }
-    chosen_odd = draw(st.lists(st.sampled_from(sorted(odd)), max_size=3, unique=True))
+    chosen_odd = draw(st.lists(st.sampled_from(sorted(odd)), max_size=2, unique=True))
     if draw(st.integers(0, 3)) == 0:
         chosen_odd = [*chosen_odd, "usage"]
     facts = replace(facts, **{name: draw(odd[name]) for name in chosen_odd})

@@ -18,9 +18,11 @@ CUSTOMERS = tuple(str(Keypair.from_seed(bytes([number]) * 32).pubkey()) for numb
 DAY_MS = 24 * 3600 * 1000
 
 
-def fill_policy(keys: Mapping[str, SigningKey], audit_key: str, address: str) -> bytes:
+def fill_policy(
+    keys: Mapping[str, SigningKey], audit_key: str, address: str, example: Path = EXAMPLE
+) -> bytes:
     """Return the example policy with the keys of these people and requesters, and this wallet."""
-    text = EXAMPLE.read_text()
+    text = example.read_text()
     for name, key in keys.items():
         text = re.sub(rf'(\[\w+\.{name}\]\nkeys = \[")[^"]+', rf"\g<1>{key.public}", text)
     text = re.sub(r'(?m)^(address = ")[^"]+', rf"\g<1>{address}", text)

@@ -15,7 +15,7 @@ import httpx
 import psycopg
 
 from custody.client import CustodyClient
-from custody.dev.genesis import CUSTOMERS, fill_policy, first_book, sign_first
+from custody.dev.genesis import CUSTOMERS, EXAMPLE, fill_policy, first_book, sign_first
 from custody.dev.layout import OFFICERS, REQUESTER, WALLET, Layout, write_settings
 from custody.dev.pki import Authority
 from custody.dev.processes import ProcessError, Running, running, start, stop
@@ -41,14 +41,20 @@ class IsolationError(Exception):
 class System:
     """One development system below a folder. `say` hears what is happening.
 
-    A chain in memory ends with its process, and with it the use of everything else.
+    A chain in memory ends with its process, and with it the use of everything else. `policy` is the
+    file that becomes the first policy, with keys and wallet of this system.
     """
 
     def __init__(
-        self, folder: Path, say: Callable[[str], None], *, in_memory_chain: bool = False
+        self,
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        in_memory_chain: bool = False,
+        policy: Path = EXAMPLE,
     ) -> None:
         self.layout = Layout(folder.absolute())
-        self._say, self._in_memory_chain = say, in_memory_chain
+        self._say, self._in_memory_chain, self._policy = say, in_memory_chain, policy
 
     def up(self) -> None:
         """Set up what is missing, start what is not running, wait until it can pay."""
@@ -167,7 +173,7 @@ class System:
         audit_key = _word_after("audit key", made)
         address = _word_after("address", self._signer("keygen", WALLET))
         keys = {name: create_key(self.layout.key(name), None) for name in (*OFFICERS, REQUESTER)}
-        text = fill_policy(keys, audit_key, address)
+        text = fill_policy(keys, audit_key, address, self._policy)
         draft = self.layout.policy.with_suffix(".draft")
         draft.write_bytes(text)
         signatures = draft.with_suffix(".signatures")

@@ -43,7 +43,7 @@ async def introduce(parts: WorkerParts) -> bool:
     """Show the signer what it has not seen; True when it answered."""
     async with parts.database.transaction() as connection:
         policy = await checks.policy_in_force(connection)
-        rows = await withdrawals.unseen(connection, BATCH)
+        rows = await withdrawals.unseen(connection, unix_ms(), BATCH)
     if isinstance(policy, Refusal) or not rows:
         return False
     transfers = [wire.Transfer(intent=statement(row.signed)) for row in rows]

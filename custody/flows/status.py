@@ -38,7 +38,7 @@ _WAITING_WORDS = {
     " custody withdrawal show",
     Waiting.OPERATOR: "they met a fault in custody: look for `fault` in the worker's log",
 }
-_TO_DO = {Waiting.WINDOW, Waiting.RECALL, Waiting.POLICY, Waiting.SIGNER, Waiting.OPERATOR}
+_TO_DO = {Waiting.WINDOW, Waiting.RECALL, Waiting.POLICY, Waiting.SIGNER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,8 @@ def _stuck(facts: Facts) -> Iterator[str]:
             yield f"{queue.count} signed ones are not taken by the node: look at the worker's log"
         elif queue.waiting_for == Waiting.SIGNER and facts.now - queue.oldest < LAGS_AFTER:
             continue  # it is asked again in a moment
+        elif queue.waiting_for == Waiting.OPERATOR:
+            yield f"{queue.count} met a fault in custody: look for `fault` in the worker's log"
         elif queue.waiting_for in _TO_DO:
             yield f"{queue.count} wait for {queue.waiting_for}: {waiting_words(queue)}"
 

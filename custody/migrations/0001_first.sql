@@ -9,10 +9,10 @@ CREATE TABLE signer (
   policy_digest text NOT NULL,
   book_version integer NOT NULL,
   book_digest text NOT NULL,
+  seen moment NOT NULL,
   locked text NOT NULL DEFAULT '',
   locked_message text NOT NULL DEFAULT '',
-  proposals jsonb NOT NULL DEFAULT '[]',
-  seen moment NOT NULL
+  proposals jsonb NOT NULL DEFAULT '[]'
 );
 
 -- Every policy that a signer had in force, in the order in which custody learned of them.

@@ -65,7 +65,7 @@ class EntryRow:
 async def save(connection: Connection, row: SignerRow) -> None:
     """Note what a signer said of itself."""
     query = (
-        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now())"
+        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, now(), %s, %s, %s)"
         " ON CONFLICT (audit_key) DO UPDATE SET policy = excluded.policy,"
         " policy_digest = excluded.policy_digest, book_version = excluded.book_version,"
         " book_digest = excluded.book_digest, locked = excluded.locked,"

@@ -258,17 +258,17 @@ async def postpone(
     await connection.execute(query, {**changes, **values})
 
 
-async def unseen(connection: Connection, size: int) -> list[Row]:
+async def unseen(connection: Connection, now: int, size: int) -> list[Row]:
     """Return up to `size` withdrawals that the signer must be shown: they wait for something else.
 
-    Those that are about to be signed are shown by that.
+    Those that are about to be signed are shown by that; what has expired at `now` ends by itself.
     """
     where = (
         "WHERE introduce_at <= now() AND (state = %s AND retry_at <= now()"
-        " OR state = %s AND waiting_for NOT IN ('', 'OPERATOR'))"
+        " OR state = %s AND waiting_for NOT IN ('', 'OPERATOR')) AND expires > %s"
         " ORDER BY introduce_at, sequence LIMIT %s"
     )
-    return await _rows(connection, where, (State.PENDING_APPROVAL, State.QUEUED, size))
+    return await _rows(connection, where, (State.PENDING_APPROVAL, State.QUEUED, now, size))
 
 
 async def shown(connection: Connection, row: Row, again: float | None = None) -> None:

@@ -222,7 +222,7 @@ def is_only_of_windows(old: Policy, new: Policy, intent: Intent, facts: Facts) -
 
 
 @pytest.mark.parametrize("change", [*TIGHTER, *OTHER], ids=lambda change: change.__name__)
-@settings(PROPERTY, max_examples=60)
+@settings(PROPERTY, max_examples=40)
 @given(data=st.data())
 def test_what_is_called_tightening_never_allows_more(change: Change, data: st.DataObject) -> None:
     """Both ways: what tightens one way would often allow more on the way back."""
@@ -233,7 +233,7 @@ def test_what_is_called_tightening_never_allows_more(change: Change, data: st.Da
         assert tightens == all(item.tightens for item in differences(old, new))
         there = [*new.people, *new.services]  # a decision of anybody else refuses the whole job
         for _ in range(4 if tightens else 0):
-            intent = data.draw(near(old) | near(new))
+            intent = data.draw(near(old) | near(new, old))
             facts = data.draw(facts_of(intent, there))
             assert_no_more_is_allowed(old, new, intent, facts)
 
