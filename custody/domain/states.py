@@ -62,7 +62,7 @@ class Waiting(StrEnum):
     POLICY = "POLICY"  # its wallet is disabled
     NODE = "NODE"
     SIGNER = "SIGNER"
-    OPERATOR = "OPERATOR"  # custody met a fault with it
+    OPERATOR = "OPERATOR"  # custody met a fault with it, or the signer lost its journal meanwhile
 
 
 # The end that an event heads for, through ENDING, and the event of arriving there.

@@ -18,7 +18,7 @@ from custody.store import balances, nonces, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
-from policies.codes import Refusal
+from policies.codes import Code, Refusal
 from policies.policy import Policy
 
 BATCH = 64
@@ -74,10 +74,21 @@ async def _take(policy: Policy, result: wire.Result, connection: Connection, row
             await _end(connection, row)
         case "signed":
             await take_early(connection, policy, row, result.signed)
+        case "refusal" if result.refusal.code == Code.INTENT_BEFORE_JOURNAL:
+            await _end_before_journal(connection, row)
         case outcome:
             said = result.refusal if outcome == "refusal" else outcome
             log.error("not ended by the signer", said=str(said))
             await withdrawals.postpone(connection, row, Waiting.SIGNER, REFUSED_SECONDS)
+
+
+async def _end_before_journal(connection: Connection, row: Row) -> None:
+    """A recovered signer never signs it from now on; only where we never asked is that the end."""
+    if row.nonce_value is None:
+        await _end(connection, row)
+        return
+    log.error("asked for before the signer's journal was lost", next="docs/runbooks/recover.md")
+    await withdrawals.postpone(connection, row, Waiting.OPERATOR, REFUSED_SECONDS)
 
 
 async def _end(connection: Connection, row: Row) -> None:

@@ -36,7 +36,8 @@ _WAITING_WORDS = {
     Waiting.NODE: "look at the node, and at the worker's log",
     Waiting.SIGNER: "look at what refuses them: custody withdrawal list --waiting-for SIGNER, then"
     " custody withdrawal show",
-    Waiting.OPERATOR: "they met a fault in custody: look for `fault` in the worker's log",
+    Waiting.OPERATOR: "they met a fault in custody (look for `fault` in the worker's log), or were"
+    " being signed when the signer's journal was lost (docs/runbooks/recover.md)",
 }
 _TO_DO = {Waiting.WINDOW, Waiting.RECALL, Waiting.POLICY, Waiting.SIGNER}
 
@@ -179,7 +180,7 @@ def _stuck(facts: Facts) -> Iterator[str]:
         elif queue.waiting_for == Waiting.SIGNER and facts.now - queue.oldest < LAGS_AFTER:
             continue  # it is asked again in a moment
         elif queue.waiting_for == Waiting.OPERATOR:
-            yield f"{queue.count} met a fault in custody: look for `fault` in the worker's log"
+            yield f"{queue.count} wait for OPERATOR: {waiting_words(queue)}"
         elif queue.waiting_for in _TO_DO:
             yield f"{queue.count} wait for {queue.waiting_for}: {waiting_words(queue)}"
 

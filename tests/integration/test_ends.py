@@ -66,6 +66,27 @@ async def test_an_expired_one_that_the_signer_had_signed_is_paid_and_booked(hous
     assert (after.total, after.in_use) == (before.total - row.amount - (paid.fee or 0), 0)
 
 
+async def test_after_a_recovery_only_what_was_never_asked_for_ends(house: House) -> None:
+    """The new journal cannot know what the lost one signed; custody knows what it asked for."""
+    await house.ready()
+    asked, unasked = await house.create(), await house.create(amount=LARGE)
+    house.gateway.replies_lost = 1
+    await sign.claim(house.parts)
+    await sign.ask(house.parts)
+    assert (await house.row(asked)).state == "SIGNING"
+    house.journal.created = house.clock.now() + HOUR  # as `signer recover` leaves it
+    await house.cancel(unasked)
+    await house.sql(
+        "UPDATE withdrawal SET state = 'ENDING', ending = 'BLOCKED' WHERE digest = %s", asked.digest
+    )
+    await house.sql("UPDATE withdrawal SET retry_at = now()")
+    house.gateway.guard._requests._db.execute("DELETE FROM request")
+    await end.ask(house.parts)
+    assert (await house.row(unasked)).state == "CANCELLED"
+    kept = await house.row(asked)
+    assert (kept.state, kept.waiting_for, kept.reserved > 0) == ("ENDING", "OPERATOR", True)
+
+
 async def test_what_was_reserved_stays_so_until_the_end_is_certain(house: House) -> None:
     await house.ready()
     row = await house.create()

@@ -58,7 +58,7 @@ async def test_what_raises_is_put_off_and_the_others_are_paid(house: House) -> N
     )
     assert waiting == (True, "OPERATOR"), "it is tried again at once, or nobody is told"
     (todo,) = next_actions(await gather(house.parts))
-    assert "1 met a fault" in todo
+    assert "1 wait for OPERATOR: they met a fault" in todo
     assert {entry["event"] for entry in logs if entry["log_level"] == "error"} == {"fault"}
 
 
