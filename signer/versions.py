@@ -75,7 +75,7 @@ class Versions:
                 return Refusal(Code.POLICY_VETOED, f"{person} vetoed this version")
         seen = self._governance.propose(policy.digest, at)
         if seen is None:
-            return Refusal(Code.POLICY_DELAYED, "too many versions wait: veto or activate others")
+            return Refusal(Code.POLICY_DELAYED, "too many wait: activate one, or one that tightens")
         earliest = self._earliest(in_force, seen, at)
         if earliest <= at.wall:
             return None
