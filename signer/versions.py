@@ -75,8 +75,7 @@ class Versions:
                 return Refusal(Code.POLICY_VETOED, f"{person} vetoed this version")
         seen = self._governance.propose(policy.digest, at)
         if seen is None:
-            words = "too many versions wait: the next one that comes into force clears them"
-            return Refusal(Code.POLICY_DELAYED, words)
+            return Refusal(Code.POLICY_DELAYED, "too many wait: activate one, or one that tightens")
         earliest = self._earliest(in_force, seen, at)
         if earliest <= at.wall:
             return None

@@ -331,9 +331,10 @@ def test_so_many_versions_may_wait_and_there_is_a_way_out(
     files = [following(rig, **LOOSER, cap=f"{number} SOL") for number in (50, 51, 52)]
     for file in files[:2]:
         assert refused(apply(rig, file), Code.POLICY_DELAYED) == NOW + DAY
+    assert veto(rig, digest(files[0]), "bob").HasField("applied")
     late = apply(rig, files[2])
-    assert refused(late, Code.POLICY_DELAYED) == 0
-    assert "too many versions wait" in late.refusal.message
+    assert refused(late, Code.POLICY_DELAYED) == 0, "a veto makes no room: it may be void"
+    assert "too many wait: activate one, or one that tightens" in late.refusal.message
     assert refused(apply(rig, files[1]), Code.POLICY_DELAYED) == NOW + DAY
     assert apply(rig, following(rig, cap="50 SOL")).HasField("applied"), "tightening ends all waits"
     third = following(rig, cap="52 SOL")
