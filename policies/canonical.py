@@ -13,6 +13,12 @@ Value: TypeAlias = "str | list[Value] | dict[str, Value]"
 _PATH_MAX = 64  # a stranger chose the keys: uncut, each level of 900 would hold a megabyte
 # Control, formatting (bidi overrides hide text from officers), surrogates, line separators.
 _FORBIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Blank fillers and variation selectors, which no category tells apart: two texts would look alike.
+INVISIBLE = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {
+    chr(code)
+    for low, high in ((0x180B, 0x180D), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+    for code in range(low, high + 1)
+}
 
 
 class CanonicalError(ValueError):
@@ -52,7 +58,7 @@ def decode(data: bytes, limit: int) -> Value:
 def find_hidden(text: str) -> str:
     """Return the first character that people cannot see, such as "U+202E", or "" for none."""
     for character in text:
-        if unicodedata.category(character) in _FORBIDDEN:
+        if unicodedata.category(character) in _FORBIDDEN or character in INVISIBLE:
             return f"U+{ord(character):04X}"
     return ""
 

@@ -11,7 +11,8 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FIRST_MS = 31_536_000_000  # 1971
 _LAST_MS = 253_000_000_000_000  # in the year 9987: calendars end in 9999
 _HOURS = re.compile(
-    r"([a-z]{3})-([a-z]{3}) ([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2}) ([A-Za-z0-9_+/-]{1,40})",
+    r"([a-z]{3})-([a-z]{3}) ([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2}) "
+    r"(UTC|[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)+)",  # not `localtime`: that is each host's own
     re.ASCII,
 )
 

@@ -3,6 +3,7 @@
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from policies.canonical import INVISIBLE
 from policies.fields import AMOUNT_MAX
 from policies.statements import (
     INTENT_LIFE_MAX_MS,
@@ -28,7 +29,9 @@ PROPERTY = settings(
 )
 
 _TIME_MAX = 10**15 - 1
-visible = st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"])
+visible = st.characters(
+    exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"], exclude_characters=INVISIBLE
+)
 keys = st.sampled_from([public(name) for name in ("alice", "bob", "carol", "exchange")])
 names = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)

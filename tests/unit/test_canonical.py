@@ -125,6 +125,9 @@ def test_only_objects_arrays_and_strings(template: str, literal: str, path: str)
         "\u2066",  # left-to-right isolate
         "\ufeff",  # byte order mark
         "\U000e0041",  # tag letter A
+        "\u3164",  # Hangul filler
+        "\u2800",  # Braille blank
+        "\ufe0f",  # a variation selector
         "\ud800",  # a surrogate alone
     ],
 )

@@ -211,7 +211,8 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     ),
     ('"always"', '"mon-fri 09:00-18:00 Asia/Kyoto"', "Kyoto", "rules.0.hours", "is no time zone"),
     ('"always"', '"mon-fri 09:00-18:00 ../etc/x"', "mon", "rules.0.hours", "for example"),
-    ('"always"', '"mon-fri 09:00-18:00 /etc/passwd"', "etc", "rules.0.hours", "is no time zone"),
+    ('"always"', '"mon-fri 09:00-18:00 /etc/passwd"', "etc", "rules.0.hours", "for example"),
+    ('"always"', '"mon-fri 09:00-18:00 localtime"', "localtime", "rules.0.hours", "for example"),
     (
         '"0 hours"',
         '"0 hour"',
