@@ -82,8 +82,9 @@ async def signers(connection: Connection) -> list[SignerSeen]:
     """Return every signer that ever answered, the latest first; see signers.latest."""
     query = (
         "SELECT audit_key, policy, policy_digest, book_version, locked, locked_message, proposals,"
-        " seen, (SELECT coalesce(max(version), 0) FROM book_version WHERE retired = signer.book_version"
-        " AND version > signer.book_version) AS book_before FROM signer"
+        " seen, (SELECT coalesce(max(version), 0) FROM book_version"
+        " WHERE retired = signer.book_version AND version > signer.book_version) AS book_before"
+        " FROM signer"
     )
     async with connection.cursor(row_factory=kwargs_row(_signer)) as cursor:
         await cursor.execute(query + " WHERE seen <= now() ORDER BY seen DESC")
