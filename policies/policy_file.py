@@ -49,6 +49,8 @@ def read_tagged(data: bytes, tag: str, read: Callable[[Table], T]) -> T:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise FileError(data[: error.start].count(b"\n") + 1, (), "is not UTF-8") from error
+    if text.startswith(tag + "\r\n"):
+        raise FileError(1, (), "ends in CR LF: save the file with LF (Unix) line ends")
     if not text.startswith(tag + "\n"):
         raise FileError(1, (), f"the first line must be exactly {tag}")
     _check_lines(text)
@@ -160,6 +162,8 @@ def _destination(policy: Policy, value: object) -> tuple[DestinationClass, str]:
     plain = [str(kind) for kind in DestinationClass if kind is not DestinationClass.ATTESTED]
     if word == DestinationClass.ATTESTED and service in policy.services:
         return DestinationClass.ATTESTED, service
+    if word == DestinationClass.ATTESTED and service:
+        raise ValueError(f"{service} is not among the services")
     if service or word not in plain:
         named = [f"attested by {name}" for name in policy.services]
         raise ValueError(f"must be one of: {', '.join([*plain, *named])}")

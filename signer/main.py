@@ -29,9 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             serve(settings)
     except (HsmError, JournalError, hardening.HardeningError, ValueError, OSError) as error:
-        print(f"signer: {error}", file=sys.stderr)
+        print(f"signer: {_words(error, options.config)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _words(error: Exception, config: Path) -> str:
+    """Return what went wrong; where the settings are missing, how to name others."""
+    if not isinstance(error, OSError) or not error.filename:
+        return str(error)
+    words = f"{error.filename}: {error.strerror}"
+    if error.filename == str(config):
+        return f"{words}: name the settings: signer --config FILE"
+    return words
 
 
 def serve(settings: Settings) -> None:
@@ -51,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Kura's isolated signer. First init, then keygen, policy install, serve.",
     )
     parser.add_argument(
-        "--config", type=Path, default=Path("/etc/kura/signer.toml"), help="settings file"
+        "--config",
+        type=Path,
+        default=Path("/etc/kura/signer.toml"),
+        help="settings file (default: %(default)s); stands before COMMAND",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -13,14 +13,13 @@ from custody.cli.address import refuse_address
 from custody.cli.book_chain import decode_version, open_version, read_chain
 from custody.cli.book_export import export_book
 from custody.cli.book_import import import_book
-from custody.cli.changes import Signature, keep_signatures, sign_changes
+from custody.cli.changes import Signature, keep_signatures, read_signatures, sign_changes
 from custody.cli.confirm import confirm, confirm_look_alikes
 from custody.cli.look_alikes import OFFLINE_HELP, warn_of_look_alikes
 from custody.cli.output import print_line, print_note, print_record, quoted, spoken
 from custody.cli.session import CommandError, check_policy, connect, settings
 from custody.client import CustodyClient
 from policies import fields
-from policies.signature_file import parse_signatures
 from policies.statements import Book, BookEntry, Change, Signed, decode, digest, encode
 
 APPLY_SECONDS, POLL_SECONDS = 30.0, 0.5
@@ -143,7 +142,7 @@ def apply(
     """
     statements = [name.read_bytes() for name in (file, *more)]
     books = sorted((decode_version(item).version, item) for item in statements)
-    changes = _by_subject(parse_signatures(signatures.read_bytes()))
+    changes = _by_subject(read_signatures(signatures))
     with connect(settings()) as custody:
         for version, statement in books:
             of = digest(statement)

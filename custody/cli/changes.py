@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 
 from custody.cli.output import print_line, print_note
-from custody.cli.session import hours_from_now, open_key, own_key, own_name, settings
+from custody.cli.session import CommandError, hours_from_now, open_key, own_key, own_name, settings
 from custody.keys import SigningKey
 from policies.signature_file import format_signature, parse_signatures
 from policies.statements import Change, Signed, decode
@@ -62,6 +62,14 @@ def sign_changes(
     return made
 
 
+def read_signatures(file: Path) -> list[Signed]:
+    """Return the signatures in a file; CommandError naming the file otherwise."""
+    try:
+        return parse_signatures(file.read_bytes())
+    except ValueError as error:
+        raise CommandError(f"{file}: {error}") from error
+
+
 def keep_signature(signed: Signed, file: Path | None) -> None:
     """Append the signature to a file of signatures, or print it."""
     if file is None:
@@ -73,7 +81,7 @@ def keep_signature(signed: Signed, file: Path | None) -> None:
 def keep_signatures(signed: Sequence[Signed], file: Path) -> None:
     """Append signatures to a file of them."""
     if file.exists():
-        parse_signatures(file.read_bytes())
+        read_signatures(file)
     with file.open("a") as out:
         out.writelines(map(format_signature, signed))
     what = "the signature is the last line" if len(signed) == 1 else f"the last {len(signed)} lines"

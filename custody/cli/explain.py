@@ -113,9 +113,10 @@ def seats_words(policy: Policy, seats: tuple[Seats, ...]) -> str:
 def tier_words(policy: Policy, rule: Rule, tier: Tier) -> str:
     """Return what a tier asks: people, services, patience."""
     words = ", or ".join(seats_words(policy, path) for path in tier.people)
-    words = words or seats_words(policy, ())
     if services := sorted(services_of(rule, tier)):
-        words += f", and of the service{'s' * (len(services) > 1)} {' and '.join(services)}"
+        named = f"of the service{'s' * (len(services) > 1)} {' and '.join(services)}"
+        words = f"{words}, and {named}" if words else f"with the approval {named} alone"
+    words = words or seats_words(policy, ())
     if tier.delay:
         words += f", {format_duration(tier.delay)} after the signer first saw it"
     return words

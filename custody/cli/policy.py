@@ -27,6 +27,8 @@ app = App(name="policy")
 policy_versions.add_to(app)
 app.command(pin)
 File = Annotated[Path, Parameter(help="The policy file.")]
+Old = Annotated[Path, Parameter(help="The file before, such as the one in force.")]
+New = Annotated[Path, Parameter(help="The file after it.")]
 
 
 @app.command
@@ -58,6 +60,9 @@ def check(file: File, /) -> None:
     """
     policy = _read(file)
     print_record(_summary(policy))
+    if (policy.version == 1) != (policy.previous == ""):
+        words = 'version 1 alone has previous = ""; any other names the digest of the one before'
+        print_note(f"WARNING: never in force as it is: {words}", "bold yellow")
     left = tuple(spares(policy))
     print_record(("spare people", spare_words(spare)) for spare in left)
     for line in spare_warnings(left):
@@ -65,7 +70,7 @@ def check(file: File, /) -> None:
 
 
 @app.command
-def diff(old: File, new: File, /) -> None:
+def diff(old: Old, new: New, /) -> None:
     """Say in words what a version changes, and whether it acts at once or waits for its delay.
 
     For example: custody policy diff policy-1.toml policy-2.toml
@@ -110,7 +115,10 @@ def explain_file(
     amount: Annotated[str | None, Parameter(help='Only this amount, as "5 SOL".')] = None,
     destination: Annotated[
         DestinationClass | None,
-        Parameter(help="Only to what the address book lists, to our own wallets, or to any other."),
+        Parameter(
+            help="Only to what the address book lists, to our own wallets, to what a service "
+            "attests, or to any other."
+        ),
     ] = None,
 ) -> None:
     """Say in sentences who may send what where, with whose approvals.

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from custody.cli.changes import read_signatures
 from custody.cli.confirm import confirm
 from custody.cli.output import print_line, print_record, spoken
 from custody.cli.policy_words import diff_lines
@@ -20,7 +21,6 @@ from policies.codes import Refusal
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.reader import FileError
-from policies.signature_file import parse_signatures
 from policies.statements import Change, Signed, StatementError, decode, digest
 
 _ANY_TIME = 0
@@ -79,12 +79,10 @@ def _pinned(file: Path, wanted: str) -> Policy:
 
 def _changes(file: Path) -> Iterator[tuple[Change, Signed]]:
     try:
-        for signed in parse_signatures(file.read_bytes()):
+        for signed in read_signatures(file):
             yield decode(Change, signed.statement), signed
     except StatementError as error:
         raise CommandError(f"{file} holds what is no change: {error}") from error
-    except ValueError as error:
-        raise CommandError(f"{file}: {error}") from error
 
 
 def _follows(before: Policy, file: Path, changes: Sequence[tuple[Change, Signed]]) -> Policy:

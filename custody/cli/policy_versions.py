@@ -5,12 +5,13 @@ Custody only carries what officers sign; whether a version is in force is the si
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from custody.cli.changes import read_signatures
 from custody.cli.confirm import confirm
 from custody.cli.output import (
     clipped,
@@ -29,7 +30,6 @@ from policies import fields
 from policies.codes import Code, Refusal
 from policies.policy import Policy
 from policies.policy_file import parse_policy
-from policies.signature_file import parse_signatures
 from policies.statements import Veto, digest
 
 WAIT_SECONDS, POLL_SECONDS = 15.0, 0.5
@@ -138,7 +138,7 @@ def proposals(
 
 def _hand_over(file: Path, signatures: Path) -> wire.PolicyVersion:
     """Return the version once the signer has decided; CustodyRefused when it said no."""
-    content, changes = file.read_bytes(), parse_signatures(signatures.read_bytes())
+    content, changes = file.read_bytes(), read_signatures(signatures)
     name, end = NAME + digest(content), time.monotonic() + WAIT_SECONDS
     with connect(settings()) as custody:
         shown = custody.create_policy_version(content, changes)
@@ -178,7 +178,7 @@ def _print_version(custody: CustodyClient, change: str) -> Policy | None:
     except CustodyRefused as error:
         if error.refusal.code is not Code.NOT_FOUND:
             raise
-        print_note("custody has no file with this digest: only the digest is known", "yellow")
+        print_note("custody has no version with this digest: only the digest is shown", "yellow")
         print_record((("digest", change), ("in words", spoken(change))))
         return None
     policy = _opened(shown, change)
@@ -196,9 +196,9 @@ def _summary(policy: Policy, shown: wire.PolicyVersion) -> Iterator[tuple[str, s
     yield "policy", f"version {policy.version}"
     yield "follows", policy.previous or "none: the first"
     yield "custody says", _state(shown)
-    yield "signed by", clipped(", ".join(shown.signed_by))
+    yield "signed by", clipped(_people(shown.signed_by))
     if shown.vetoed_by:
-        yield "vetoed by", clipped(", ".join(shown.vetoed_by))
+        yield "vetoed by", clipped(_people(shown.vetoed_by))
     yield "digest", policy.digest
     yield "in words", spoken(policy.digest)
 
@@ -208,10 +208,15 @@ def _row(shown: wire.PolicyVersion) -> tuple[str, ...]:
         clipped(shown.version),
         _state(shown),
         utc(shown.earliest_time.ToMilliseconds()) if shown.HasField("earliest_time") else "",
-        clipped(", ".join(shown.signed_by)),
-        clipped(", ".join(shown.vetoed_by)),
+        clipped(_people(shown.signed_by)),
+        clipped(_people(shown.vetoed_by)),
         clipped(_digest(shown)),
     )
+
+
+def _people(names: Iterable[str]) -> str:
+    """Return each once: who signed twice still takes one seat."""
+    return ", ".join(dict.fromkeys(names))
 
 
 def _bare(shown: wire.PolicyProposal) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,9 +95,16 @@ def write_settings(layout: Layout) -> None:
         if identity.role in {Role.OFFICER, Role.REQUESTER}:
             lines.append(f'signing_key = "{layout.key(identity.name)}"')
         if layout.policy.exists():
-            lines.append(f'policy_digest = "{digest(layout.policy.read_bytes())}"')
+            lines.append(f'policy_digest = "{_pinned(layout, identity.name)}"')
         lines += _tls_lines(authority.issue(identity))
         layout.client(identity.name).write_text("\n".join(lines) + "\n")
+
+
+def _pinned(layout: Layout, name: str) -> str:
+    """Return what `custody policy pin` left in the settings; the first version when nothing is."""
+    file = layout.client(name)
+    kept = tomllib.loads(file.read_text()).get("policy_digest") if file.exists() else None
+    return str(kept or digest(layout.policy.read_bytes()))
 
 
 def _write_servers(layout: Layout, authority: Authority) -> None:

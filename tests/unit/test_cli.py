@@ -82,7 +82,7 @@ def test_a_refusal_says_who_why_and_what_next(
     assert err.splitlines() == [
         "custody refused: NOT_FOUND",
         f"there is no withdrawals/{'ab' * 32} (field name)",
-        "next: check the name: custody withdrawal list",
+        "next: check the name: custody withdrawal list, custody policy proposals",
     ]
 
 

@@ -203,3 +203,25 @@ def test_everything_else_that_a_rule_asks_is_explained(run: Run, file: Callable[
         "  1 SOL in all to a destination in its first 1 day",
     ):
         assert words in out
+
+
+@pytest.mark.parametrize("change", [{"version": 2, "previous": ""}, {"previous": "ab" * 32}])
+def test_a_version_that_nothing_can_precede_is_told(
+    run: Run, file: Callable[..., Path], change: dict[str, object]
+) -> None:
+    code, _, err = run("policy", "check", file("p.toml", policy_file(**change)))
+    assert (code, "version 1 alone has previous" in err) == (0, True)
+    assert "version 1 alone" not in run("policy", "check", file("1.toml", FIRST))[2]
+    assert "version 1 alone" not in run("policy", "check", file("2.toml", policy_file(**NEXT)))[2]
+
+
+def test_windows_line_ends_are_named(run: Run, file: Callable[..., Path]) -> None:
+    code, _, err = run("policy", "check", file("p.toml", FIRST.replace(b"\n", b"\r\n")))
+    assert (code, "line 1: ends in CR LF: save the file with LF" in err) == (1, True)
+
+
+def test_a_tier_that_asks_services_alone_says_so(run: Run) -> None:
+    code, out, _ = run("policy", "explain", EXAMPLE.with_name("examples") / "mid-size.toml")
+    assert code == 0
+    alone = "with the approval of the services address-check and screening alone"
+    assert f"  up to 2 SOL {alone}" in out.splitlines()

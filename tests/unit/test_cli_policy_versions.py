@@ -168,7 +168,7 @@ def test_a_version_of_which_custody_has_no_file_is_vetoed_by_its_digest(
 ) -> None:
     code, out, err = run("policy", "veto", "ab" * 32, "--yes")
     assert code == 0
-    assert "only the digest is known" in err
+    assert "only the digest is shown" in err
     assert "ab" * 32 in out
 
 
@@ -224,3 +224,20 @@ def test_the_file_of_one_is_printed_byte_for_byte(
     code, out, err = run("policy", "proposals", DIGEST)
     assert (code, out.encode()) == (0, NEXT)
     assert DIGEST in err
+
+
+def test_signatures_that_are_none_are_named_with_their_file(
+    run: Run, custody: MemoryCustody, file: Path
+) -> None:
+    code, _, err = run("policy", "propose", file, "--signatures", file)
+    assert (code, f"{file}: line 1 is not a signature" in " ".join(err.split())) == (1, True)
+
+
+def test_who_signed_twice_is_listed_once(
+    run: Run, custody: MemoryCustody, file: Path, signed: Signatures
+) -> None:
+    custody.fates = [{**DELAYED, "signed_by": ["alice", "alice", "carol"]}]
+    assert run("policy", "propose", file, *signed)[0] == 0
+    out = run("policy", "proposals")[1]
+    assert "alice, carol" in out
+    assert "alice, alice" not in out

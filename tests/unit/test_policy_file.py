@@ -56,7 +56,7 @@ def test_the_digest_covers_every_byte() -> None:
 
 @pytest.mark.parametrize(
     "head",
-    ["", TAG + " ", TAG + "\r\n", "\n" + TAG + "\n", "# kura.policy.v2\n", "\ufeff" + TAG],
+    ["", TAG + " ", "\n" + TAG + "\n", "# kura.policy.v2\n", "\ufeff" + TAG],
 )
 def test_the_tag_line_is_required(head: str) -> None:
     error = file_error((head + TEXT.removeprefix(TAG)).encode())

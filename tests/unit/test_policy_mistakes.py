@@ -254,7 +254,7 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
         "rules.0.tiers.0.services",
         "none is defined",
     ),
-    ('"address-book"', '"attested by x"', "by x", "rules.0.destination", "must be one of: address"),
+    ('"address-book"', '"attested by x"', "by x", "rules.0.destination", "x is not among"),
     ('"address-book"', '"attested"', "attested", "rules.0.destination", "must be one of: address"),
     ('"address-book"', '"any by x"', "any by x", "rules.0.destination", "must be one of: address"),
     # quorums

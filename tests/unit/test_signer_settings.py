@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from policies.reader import FileError
+from signer.main import main
 from signer.settings import Settings, read_settings
 
 GOOD = """\
@@ -58,3 +59,11 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, wo
     assert old in GOOD
     with pytest.raises(FileError, match=words):
         read(tmp_path, GOOD.replace(old, new))
+
+
+def test_settings_that_are_not_there_say_how_to_name_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", str(tmp_path / "none.toml"), "doctor"]) == 1
+    said = f"{tmp_path}/none.toml: No such file or directory: name the settings: signer --config"
+    assert said in capsys.readouterr().err
