@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from cyclopts.types import NonNegativeInt
 
 from custody.cli import policy_versions
+from custody.cli.address import refuse_address
 from custody.cli.blast_radius import print_blast_radius
 from custody.cli.changes import Signature, keep_signature, sign_change
 from custody.cli.explain import answer, explain, question, seats_words
@@ -63,6 +64,9 @@ def check(file: File, /) -> None:
     if (policy.version == 1) != (policy.previous == ""):
         words = 'version 1 alone has previous = ""; any other names the digest of the one before'
         print_note(f"WARNING: never in force as it is: {words}", "bold yellow")
+    for wallet in policy.wallets.values():
+        if wrong := refuse_address(policy.assets[wallet.asset].network, wallet.address):
+            print_note(f"WARNING: wallets.{wallet.name}.address: {wrong}", "bold yellow")
     left = tuple(spares(policy))
     print_record(("spare people", spare_words(spare)) for spare in left)
     for line in spare_warnings(left):

@@ -86,6 +86,13 @@ def test_a_version_that_does_not_follow_is_told(run: Run, file: Callable[..., Pa
     assert digest(FIRST) in err.replace("\n", "")
 
 
+def test_an_address_that_is_none_is_warned_of(run: Run, file: Callable[..., Path]) -> None:
+    wrong = policy_file(address="0OIl" + "1" * 30)
+    code, _, err = run("policy", "check", file("wrong", wrong))
+    assert code == 0
+    assert "WARNING: wallets.hot-sol.address: '0' does not occur" in err
+
+
 def test_one_more_loss_is_warned_of(run: Run, file: Callable[..., Path]) -> None:
     code, out, err = run("policy", "check", EXAMPLE)
     assert code == 0
