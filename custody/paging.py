@@ -6,6 +6,7 @@ import re
 
 from policies.codes import Code, Refusal
 
+NEWEST = 2**63 - 1
 SIZE_DEFAULT, SIZE_MAX = 100, 1_000
 _DIGITS = 20  # 2^63 has 19
 _MARK = 8  # hex digits of an event's hash
