@@ -126,6 +126,15 @@ def test_every_flipped_bit_of_a_veto_is_refused() -> None:
             assert isinstance(open_veto(FIRST, bad), Refusal)
 
 
+def test_every_flipped_bit_of_a_recovery_is_refused() -> None:
+    signed = changes("recover", RECOVER, "alice", "carol")
+    for position in range(len(RECOVER)):
+        for bit in range(8):
+            changed = bytearray(RECOVER)
+            changed[position] ^= 1 << bit
+            assert isinstance(open_recover(FIRST, bytes(changed), signed, NOW), Refusal)
+
+
 def test_a_recovery_is_signed_by_the_change_quorum() -> None:
     signed = changes("recover", RECOVER, "alice", "carol")
     assert open_recover(FIRST, RECOVER, signed, NOW) == make_recover()
