@@ -38,6 +38,11 @@ digest_or_none = text_like(r"(?:[0-9a-f]{64})?", "64 lower-case hex digits, or e
 journal = text_like(r"[0-9a-f]{32}", "a journal's name, 32 lower-case hex digits")
 decision = text_like(r"approve|reject", "approve or reject")
 subject = text_like(r"policy|book|recover", "policy, book or recover")
+outcome = text_like(r"signed|ended|refused", "signed, ended or refused")
+code = text_like(r"[A-Z_]{0,64}", "a code such as WINDOW_EXCEEDED, or empty")
+challenge = text_like(r"[0-9a-f]{64}", "32 bytes, 64 lower-case hex digits")
+transaction = text_like(r"(?:[0-9a-f]{2}){1,8192}", "a transaction's bytes, lower-case hex digits")
+wallets = text_like(r"\*|[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", "a wallet's name, or * for all")
 
 
 def decimal(value: object, maximum: int) -> int:
@@ -56,6 +61,11 @@ def amount(value: object) -> int:
     if number == 0:
         raise ValueError("must be at least 1 base unit")
     return number
+
+
+def total(value: object) -> int:
+    """Parse base units, 0 to 2^63 - 1."""
+    return decimal(value, AMOUNT_MAX)
 
 
 def time(value: object) -> int:
@@ -129,6 +139,16 @@ Decision = Annotated[str, decision]
 Subject = Annotated[str, subject]
 Digest = Annotated[str, digest]
 DigestOrNone = Annotated[str, digest_or_none]
+Outcome = Annotated[str, outcome]
+CodeOrNone = Annotated[str, code]
+Challenge = Annotated[str, challenge]
+TransactionBytes = Annotated[str, transaction]
+TransactionId = Annotated[str, address]
+TextOrNone = Annotated[str, _or_none(address)]
+NameOrNone = Annotated[str, _or_none(name)]
+RequestIdOrNone = Annotated[str, _or_none(request_id)]
+Wallets = Annotated[str, wallets]
 Amount = Annotated[int, amount]
+Total = Annotated[int, total]
 Time = Annotated[int, time]
 Version = Annotated[int, version]

@@ -50,10 +50,24 @@ class Asset:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """Where a hot wallet's money goes after a proven theft: to `to`, and nowhere else.
+
+    At most `count` transactions until a quorum lifts the freeze, each with exactly `fee` base
+    units, so that they are not outbid for less.
+    """
+
+    to: str
+    fee: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Wallet:
     """One key and the limits that stand above all rules. Amounts in base units.
 
     `beyond_recall`: the most that may be signed and not yet known to have landed or to be dead.
+    `sweep`: None for a cold wallet, and for no other.
     """
 
     name: str
@@ -67,6 +81,7 @@ class Wallet:
     maximum_fee: int
     nonce_pool: int
     beyond_recall: int
+    sweep: Sweep | None
     windows: tuple[Window, ...]
 
 
@@ -106,12 +121,14 @@ class Rule:
 class Policy:
     """One version of the policy, as parsed; `digest` is of the exact bytes.
 
-    `change_delay` in ms: how long a version waits that does more than tighten.
+    `change_delay` in ms: how long a version waits that does more than tighten. `watchtower`: the
+    key of the leases without which no hot wallet signs.
     """
 
     digest: str
     version: int
     previous: str
+    watchtower: str
     assets: Mapping[str, Asset]
     people: Mapping[str, frozenset[str]]
     groups: Mapping[str, frozenset[str]]

@@ -39,12 +39,16 @@ def _check_keys(policy: Policy) -> None:
             raise EntryError((kind, name), f"is also among the {names[name]}; names are used once")
         names[name] = kind
         for key in keys:
+            if key == policy.watchtower:
+                raise EntryError((kind, name, "keys"), f"{key} is the watchtower's")
             if key in owners:
                 raise EntryError((kind, name, "keys"), f"{key} is already {owners[key]}'s")
             owners[key] = name
     for name, wallet in policy.wallets.items():
         if wallet.signer in owners:
             raise EntryError(("wallets", name, "signer"), f"is the key of {owners[wallet.signer]}")
+        if wallet.signer == policy.watchtower:
+            raise EntryError(("wallets", name, "signer"), "is the watchtower's key")
 
 
 def _check_groups(policy: Policy) -> None:
@@ -63,6 +67,10 @@ def _check_addresses(policy: Policy) -> None:
         if place in seen:
             raise EntryError(("wallets", name, "address"), f"is already {seen[place]}'s")
         seen[place] = name
+    hot = {policy.wallets[name].address for name in policy.wallets if policy.wallets[name].sweep}
+    for name, wallet in policy.wallets.items():
+        if wallet.sweep and wallet.sweep.to in hot:
+            raise EntryError(("wallets", name, "sweep", "to"), "is a hot wallet's own address")
 
 
 def _check_rules(policy: Policy, rules: tuple[Rule, ...]) -> None:

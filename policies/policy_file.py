@@ -17,6 +17,7 @@ from policies.policy import (
     KeyOrigin,
     Policy,
     Rule,
+    Sweep,
     Tier,
     Wallet,
     WalletTier,
@@ -34,6 +35,7 @@ DECIMALS_MAX = 18
 LINE_MAX = 300  # characters; tomllib's memory grows with the square of a dotted key's length
 NONCE_POOL_MAX = 64
 COUNT_MAX = 10**9
+SWEEPS_MAX = 1000
 
 
 def parse_policy(data: bytes) -> Policy:
@@ -69,10 +71,12 @@ def _check_lines(text: str) -> None:
 def _policy(file_digest: str, root: Table) -> Policy:
     assets = root.named("assets", _asset)
     quorums = root.table("change_quorum")
+    watchtower = root.table("watchtower")
     policy = Policy(
         digest=file_digest,
         version=root.value("version", _whole_number(1, 10**9)),
         previous=root.value("previous", fields.digest_or_none),
+        watchtower=watchtower.value("key", fields.key),
         assets=assets,
         people=root.named("people", _keys),
         groups=root.named("groups", _members),
@@ -85,6 +89,7 @@ def _policy(file_digest: str, root: Table) -> Policy:
         change_delay=quorums.value("delay", parse_duration),
     )
     quorums.done()
+    watchtower.done()
     return check(policy, root.array("rules", partial(_rule, policy)))
 
 
@@ -114,10 +119,11 @@ def _wallet(assets: Mapping[str, Asset], name: str, table: Table) -> Wallet:
     _named(fields.name, name, table)
     asset = table.value("asset", one_of(*assets))
     amount = partial(parse_units, asset=asset, decimals=assets[asset].decimals)
+    tier = table.value("tier", _member(WalletTier))
     return Wallet(
         name=name,
         enabled=table.value("enabled", _boolean),
-        tier=table.value("tier", _member(WalletTier)),
+        tier=tier,
         asset=asset,
         address=table.value("address", fields.address),
         signer=table.value("signer", fields.key),
@@ -126,8 +132,19 @@ def _wallet(assets: Mapping[str, Asset], name: str, table: Table) -> Wallet:
         maximum_fee=table.value("maximum_fee", amount),
         nonce_pool=table.value("nonce_pool", _whole_number(1, NONCE_POOL_MAX)),
         beyond_recall=table.value("beyond_recall", amount),
+        sweep=_sweep(amount, table.table("sweep")) if tier is WalletTier.HOT else None,
         windows=table.array("windows", partial(_window, amount)),
     )
+
+
+def _sweep(amount: Callable[[object], int], table: Table) -> Sweep:
+    sweep = Sweep(
+        to=table.value("to", fields.address),
+        fee=table.value("fee", amount),
+        count=table.value("count", _whole_number(1, SWEEPS_MAX)),
+    )
+    table.done()
+    return sweep
 
 
 def _window(amount: Callable[[object], int], table: Table) -> Window:

@@ -19,6 +19,8 @@ from policies.fields import (
     Address,
     Amount,
     Asset,
+    Challenge,
+    CodeOrNone,
     Decision,
     Digest,
     DigestOrNone,
@@ -29,11 +31,19 @@ from policies.fields import (
     Label,
     Memo,
     Name,
+    NameOrNone,
     Network,
+    Outcome,
     RequestId,
+    RequestIdOrNone,
     Subject,
+    TextOrNone,
     Time,
+    Total,
+    TransactionBytes,
+    TransactionId,
     Version,
+    Wallets,
     raw_key,
 )
 
@@ -42,6 +52,8 @@ BOOK_BYTES_MAX = 900 * 1024
 BOOK_ENTRIES_MAX = 10_000
 FIELD_SHOWN_MAX = 64
 INTENT_LIFE_MAX_MS = 7 * 24 * 3600 * 1000
+FREEZES_MAX = 512
+LEASE_MS = 60_000
 
 
 class StatementError(ValueError):
@@ -183,9 +195,160 @@ class Book:
             raise StatementError("add", f"add and remove hold 1 to {BOOK_ENTRIES_MAX} together")
 
 
-Statement = Intent | Approval | Cancel | Change | Veto | Recover | Book
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """One officer stops a wallet, or all (`*`), in this `epoch` (see `policies.freezes`)."""
+
+    KIND: ClassVar = "kura.freeze.v1"
+    key: Key
+    person: Name
+    wallet: Wallets
+    epoch: DigestOrNone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfreeze:
+    """One of a quorum clears exactly these freezes, named by their digests, in this `epoch`."""
+
+    KIND: ClassVar = "kura.unfreeze.v1"
+    key: Key
+    person: Name
+    epoch: DigestOrNone
+    freezes: tuple[Digest, ...]
+    expires: Time
+
+    def __post_init__(self) -> None:
+        """Refuse a list that is empty, too long, or not in its one order."""
+        if not 0 < len(self.freezes) <= FREEZES_MAX:
+            raise StatementError("freezes", f"must name 1 to {FREEZES_MAX}")
+        if list(self.freezes) != sorted(set(self.freezes)):
+            raise StatementError("freezes", "must be sorted, each named once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What a signer is now, to its watchtower. `challenge` is new with every start."""
+
+    KIND: ClassVar = "kura.hello.v1"
+    key: Key
+    challenge: Challenge
+    journal: Journal
+    sequence: Total
+    head: Digest
+    policy: Digest
+    epoch: DigestOrNone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """Base units of a wallet's signed transactions that are final or can never land, in all."""
+
+    wallet: Name
+    asset: Asset
+    amount: Total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The watchtower's word that all was well at `time`; a signer signs for LEASE_MS on it."""
+
+    KIND: ClassVar = "kura.lease.v1"
+    key: Key
+    audit_key: Key
+    challenge: Challenge
+    journal: Journal
+    sequence: Total
+    head: Digest
+    policy: Digest
+    epoch: DigestOrNone
+    time: Time
+    resolved: tuple[Resolved, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """The watchtower holds this receipt: what it covers may be sent to the chain."""
+
+    KIND: ClassVar = "kura.ack.v1"
+    key: Key
+    receipt: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """The watchtower's word, from finalised state: this transaction has not paid and never will."""
+
+    KIND: ClassVar = "kura.dead.v1"
+    key: Key
+    intent: Digest
+    transaction_id: TransactionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elapsed:
+    """The watchtower's word that at `time` the delay of a policy version was over, unvetoed."""
+
+    KIND: ClassVar = "kura.elapsed.v1"
+    key: Key
+    change: Digest
+    time: Time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Theft:
+    """A transaction on the chain that no receipt covers. The signer checks it; believes nothing.
+
+    `transaction`: its bytes in hex; `blockhash`: a recent one, in hex; `balance`: what is left.
+    """
+
+    KIND: ClassVar = "kura.theft.v1"
+    key: Key
+    transaction: TransactionBytes
+    blockhash: Digest
+    balance: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a signer did with one job, by its audit key. "" and 0 where a field does not apply.
+
+    `amount`: the most that the transaction takes out of the wallet, its fee included; it is dead
+    once the chain's `nonce_account` has another value than `nonce_value` without it.
+    """
+
+    KIND: ClassVar = "kura.receipt.v1"
+    key: Key
+    outcome: Outcome
+    code: CodeOrNone
+    requester: NameOrNone
+    request_id: RequestIdOrNone
+    wallet: NameOrNone
+    intent: DigestOrNone
+    transaction_id: TextOrNone
+    amount: Total
+    nonce_account: TextOrNone
+    nonce_value: TextOrNone
+    journal: Journal
+    sequence: Total
+    head: Digest
+    log_head: DigestOrNone
+    time: Time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What the audit key signs: the Merkle root over the receipts of one frame (`receipts`)."""
+
+    KIND: ClassVar = "kura.receipts.v1"
+    key: Key
+    root: Digest
+
+
+Order = Intent | Approval | Cancel | Change | Veto | Recover | Book | Freeze | Unfreeze
+Word = Hello | Lease | Ack | Dead | Elapsed | Theft | Receipt | Batch
+Statement = Order | Word
 S = TypeVar("S", bound=Statement)
-R = TypeVar("R", bound=Statement | Destination | BookEntry)
+R = TypeVar("R", bound=Statement | Destination | BookEntry | Resolved)
 
 
 def encode(statement: Statement) -> bytes:
@@ -239,7 +402,7 @@ def _parsers(kind: type[Any]) -> dict[str, Callable[[object, str], Any]]:
 
 def _parser(hint: Any) -> Callable[[object, str], Any]:
     if get_origin(hint) is tuple:
-        return partial(_parse_list, get_args(hint)[0])
+        return partial(_parse_list, _parser(get_args(hint)[0]))
     if get_origin(hint) is Annotated:
         return partial(_parse_text, get_args(hint)[1])
     return lambda value, path: _parse(hint, value, path + ".")
@@ -252,10 +415,12 @@ def _parse_text(parse: Callable[[object], Any], value: object, path: str) -> Any
         raise StatementError(path, str(error)) from error
 
 
-def _parse_list(kind: type[R], value: object, path: str) -> tuple[R, ...]:
+def _parse_list(
+    parse: Callable[[object, str], Any], value: object, path: str
+) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise StatementError(path, "must be a list")
-    return tuple(_parse(kind, item, f"{path}[{index}].") for index, item in enumerate(value))
+    return tuple(parse(item, f"{path}[{index}]") for index, item in enumerate(value))
 
 
 def _dump(value: Any) -> dict[str, canonical.Value]:
@@ -269,6 +434,6 @@ def _dump_field(value: object) -> canonical.Value:
         case int():
             return str(value)
         case tuple():
-            return [_dump(item) for item in value]
+            return [_dump_field(item) for item in value]
         case _:
             return _dump(value)

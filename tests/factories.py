@@ -97,6 +97,10 @@ _POLICY: Mapping[str, object] = {
     "cap": "50 SOL",
     "maximum_fee": "0.001 SOL",
     "nonce_pool": 4,
+    "watchtower": public("watchtower"),
+    "sweep_to": COLD_ADDRESS,
+    "sweep_fee": "0.01 SOL",
+    "sweep_count": 24,
     "more": "",
     "policy_quorum": ["1 of operations", "1 of risk"],
     "book_quorum": ["1 of operations", "1 of risk"],
@@ -104,6 +108,8 @@ _POLICY: Mapping[str, object] = {
 _FILE = f"""{TAG}
 version = %(version)s
 previous = %(previous)s
+[watchtower]
+key = %(watchtower)s
 [assets.SOL]
 network = %(network)s
 decimals = 9
@@ -131,6 +137,10 @@ cap = %(cap)s
 maximum_fee = %(maximum_fee)s
 nonce_pool = %(nonce_pool)s
 beyond_recall = %(beyond_recall)s
+[wallets.hot-sol.sweep]
+to = %(sweep_to)s
+fee = %(sweep_fee)s
+count = %(sweep_count)s
 %(windows)s[change_quorum]
 policy = %(policy_quorum)s
 book = %(book_quorum)s
