@@ -1,4 +1,4 @@
-"""The worker's part of freezes, policy versions and vetoes: the signer is asked, and asked again in time."""
+"""The worker's part of freezes, versions and vetoes: the signer is asked, and asked again in time."""
 
 import structlog
 

@@ -86,7 +86,8 @@ async def signers(connection: Connection) -> list[SignerSeen]:
     """Return every signer that ever answered, the latest first; see signers.latest."""
     query = (
         "SELECT audit_key, policy, policy_digest, book_version, locked, locked_message, proposals,"
-        " freezes, lease_until, watchtower, seen, (SELECT coalesce(max(version), 0) FROM book_version"
+        " freezes, lease_until, watchtower, seen,"
+        " (SELECT coalesce(max(version), 0) FROM book_version"
         " WHERE retired = signer.book_version AND version > signer.book_version) AS book_before"
         " FROM signer"
     )
