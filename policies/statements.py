@@ -310,7 +310,7 @@ class Theft:
     key: Key
     transaction: TransactionBytes
     blockhash: Digest
-    balance: Amount
+    balance: Total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
