@@ -12,7 +12,11 @@ CREATE TABLE signer (
   seen moment NOT NULL,
   locked text NOT NULL DEFAULT '',
   locked_message text NOT NULL DEFAULT '',
-  proposals jsonb NOT NULL DEFAULT '[]'
+  proposals jsonb NOT NULL DEFAULT '[]',
+  epoch text NOT NULL DEFAULT '',
+  freezes jsonb NOT NULL DEFAULT '[]',
+  lease_until bigint NOT NULL DEFAULT 0 CHECK (lease_until BETWEEN 0 AND 253402300799999),
+  watchtower text NOT NULL DEFAULT ''
 );
 
 -- Every policy that a signer had in force, in the order in which custody learned of them.
@@ -55,6 +59,23 @@ CREATE TABLE veto (
 );
 
 CREATE INDEX veto_open ON veto (ask_at) WHERE state = 'PENDING';
+
+-- Freezes, by the digest of the order, and what lifts them (`wallet` is '' then), by the digest of the epoch that begins.
+-- `apply`: a kura.signer.v1.Apply.
+CREATE TABLE freeze_order (
+  sequence bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+  digest text PRIMARY KEY,
+  wallet text NOT NULL,
+  people text NOT NULL,
+  apply bytea NOT NULL,
+  state text NOT NULL DEFAULT 'PENDING' CHECK (state IN ('PENDING', 'APPLIED', 'REFUSED')),
+  refusal_code text NOT NULL DEFAULT '' CHECK (state <> 'REFUSED' OR refusal_code <> ''),
+  refusal_message text NOT NULL DEFAULT '',
+  ask_at moment NOT NULL DEFAULT now(),
+  create_time moment NOT NULL DEFAULT now()
+);
+
+CREATE INDEX freeze_order_open ON freeze_order (ask_at) WHERE state = 'PENDING';
 
 -- `retired`: the version that the signer's book went back to, when this one was in force before; NULL otherwise.
 CREATE TABLE book_version (
