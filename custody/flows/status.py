@@ -34,13 +34,22 @@ _WAITING_WORDS = {
     Waiting.RECALL: "look whether earlier transactions become final: they are signed as these do",
     Waiting.POLICY: "the policy has disabled their wallet: a version of it enables it again"
     " (custody policy propose), or their requesters cancel them",
+    Waiting.LEASE: "the watchtower: see what keeps it (watchtower status); they go on by themselves",
+    Waiting.FROZEN: "a quorum lifts the freeze when its cause is known: custody freeze list",
     Waiting.NODE: "look at the node, and at the worker's log",
     Waiting.SIGNER: "look at what refuses them: custody withdrawal list --waiting-for SIGNER, then"
     " custody withdrawal show",
     Waiting.OPERATOR: "they met a fault in custody (look for `fault` in the worker's log), or were"
     " being signed when the signer's journal was lost (docs/runbooks/recover.md)",
 }
-_TO_DO = {Waiting.WINDOW, Waiting.RECALL, Waiting.POLICY, Waiting.SIGNER}
+_TO_DO = {
+    Waiting.WINDOW,
+    Waiting.RECALL,
+    Waiting.POLICY,
+    Waiting.LEASE,
+    Waiting.FROZEN,
+    Waiting.SIGNER,
+}
 
 
 @dataclass(frozen=True, slots=True)
