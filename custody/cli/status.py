@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from cyclopts import App
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from custody.cli.freeze_words import frozen_wallet
+from custody.cli.freeze_words import wallet_words
 from custody.cli.output import amount_words, print_line, print_record, print_table, utc
 from custody.cli.session import check_policy, connect, settings
 from custody.client import CustodyRefused, State
@@ -92,7 +92,7 @@ def _watched(now: datetime, signer: wire.SignerStatus) -> Iterator[tuple[str, st
     for freeze in signer.freezes:
         yield (
             "frozen",
-            f"{frozen_wallet(freeze)} by {freeze.person} since {_at(freeze.create_time)}",
+            f"{wallet_words(freeze.wallet)} by {freeze.person} since {_at(freeze.create_time)}",
         )
 
 

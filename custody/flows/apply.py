@@ -1,4 +1,4 @@
-"""The worker's part of freezes, versions and vetoes: the signer is asked, and asked again in time."""
+"""What officers ordered, told to the signer: freezes, policy versions, vetoes; again in time."""
 
 import structlog
 

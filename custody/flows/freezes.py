@@ -91,7 +91,7 @@ async def lift_freezes(parts: Parts, orders: Sequence[Signed]) -> Lifted | Refus
             return checks.SIGNER_UNSEEN
         name = _named(orders)
         past = await freezes.get(connection, name, lock=True) if name else None
-        if past and past.state == Progress.APPLIED:
+        if name and (signer.epoch == name or (past and past.state == Progress.APPLIED)):
             return Lifted(applied=True, epoch=name)
         lifts = wire.Unfreeze(orders=map(statement, orders))
         apply = wire.Apply(unfreeze=lifts).SerializeToString(deterministic=True)
@@ -132,7 +132,8 @@ def frozen_now(said: Sequence[wire.Freeze], before: SignerRow | None) -> tuple[F
 
 
 async def note_changes(connection: Connection, before: SignerRow | None, row: SignerRow) -> bool:
-    """Put into the audit log what was frozen and lifted in the signer; tell if anything was."""
+    """Note what was frozen and lifted in the signer, whoever told it; tell if anything was."""
+    await freezes.applied(connection, [row.epoch, *(frozen.digest for frozen in row.freezes)])
     was = {frozen.digest: frozen for frozen in before.freezes} if before else {}
     now = {frozen.digest: frozen for frozen in row.freezes}
     for event, gone in (("FROZEN", now.keys() - was.keys()), ("LIFTED", was.keys() - now.keys())):

@@ -86,6 +86,15 @@ async def settle(
     await connection.execute(query, values)
 
 
+async def applied(connection: Connection, digests: Sequence[str]) -> None:
+    """Note that these are in force, such as through the watchtower."""
+    query = (
+        "UPDATE freeze_order SET state = 'APPLIED', refusal_code = '', refusal_message = ''"
+        " WHERE digest = ANY(%s) AND state <> 'APPLIED'"
+    )
+    await connection.execute(query, (list(digests),))
+
+
 async def _orders(
     connection: Connection, where: LiteralString, values: Sequence[Any]
 ) -> list[OrderRow]:
