@@ -1,10 +1,11 @@
 """The worker's way to the watchtower: receipts there, acknowledgements and words of death back.
 
-Invariant: an answer has one entry for each thing asked, in order, None where there is none;
-anything else is WatchtowerUnreachableError, after which asking again does no harm.
+Invariant: a list has one entry for each thing asked, in order, None where there is none; anything
+else is WatchtowerUnreachableError, after which asking again does no harm.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
@@ -22,6 +23,14 @@ class WatchtowerUnreachableError(Exception):
     """It did not answer in time, or not what was asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Of a policy version: Unix ms at which it is over, and kura.elapsed.v1 once it is."""
+
+    earliest: int
+    elapsed: Signed | None
+
+
 class Watchtower(Protocol):
     """What the worker asks of a watchtower."""
 
@@ -30,6 +39,9 @@ class Watchtower(Protocol):
 
     async def dead_transactions(self, ids: Sequence[str]) -> list[Signed | None]:
         """Return kura.dead.v1 for each transaction that can never land."""
+
+    async def policy_version(self, file: bytes, changes: Sequence[Signed]) -> Delay:
+        """Let its delay begin, if it has not, and return it."""
 
 
 class WatchtowerClient:
@@ -55,6 +67,17 @@ class WatchtowerClient:
         request = wire.GetDeadTransactionsRequest(transaction_ids=ids)
         response = await self._call(self._stub.GetDeadTransactions, request)
         return self._each(response.dead, len(ids))
+
+    async def policy_version(self, file: bytes, changes: Sequence[Signed]) -> Delay:
+        """See Watchtower."""
+        signed = [
+            wire.SignedStatement(statement=item.statement, signature=item.signature)
+            for item in changes
+        ]
+        request = wire.CreatePolicyVersionRequest(file=file, changes=signed)
+        response = await self._call(self._stub.CreatePolicyVersion, request)
+        (elapsed,) = self._each([response.elapsed], 1)
+        return Delay(response.earliest_time, elapsed)
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:
