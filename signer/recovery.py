@@ -28,9 +28,9 @@ from policies.statements import Book, Recover, Signed, decode, digest, encode
 from signer import anchor
 from signer.clock import look
 from signer.governance import Governance
-from signer.guard import AUDIT_LABEL
 from signer.hsm import Token
 from signer.journal import Journal, JournalError
+from signer.keys import AUDIT_LABEL
 from signer.pin import read_pin
 from signer.settings import Settings
 from signer.setup import DIGEST_PROMPT, UsageError, read_status

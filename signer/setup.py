@@ -21,9 +21,9 @@ from signer import anchor, frames
 from signer.chains.solana_address import encode_address
 from signer.clock import look
 from signer.governance import Governance
-from signer.guard import AUDIT_LABEL
 from signer.hsm import Token
 from signer.journal import Journal
+from signer.keys import AUDIT_LABEL
 from signer.pin import read_pin
 from signer.settings import Settings
 from signer.token_init import init_token, reset_pin

@@ -24,7 +24,7 @@ STATUS = wire.Job(status=wire.Status())
 
 
 def now() -> Moment:
-    return Moment(wall=NOW, steady=0, boot="boot-1")
+    return Moment(wall=NOW, steady=0, boot="boot-1", tick=NOW)
 
 
 @pytest.fixture
