@@ -63,6 +63,7 @@ NEXT: dict[Code, str] = {
     Code.BOOK_OUT_OF_ORDER: "make the version that follows the one in force: custody policy show",
     Code.QUORUM_MISSING: "collect the missing signatures: custody policy, book or recover sign",
     Code.TRANSACTION_FAILED: "read the chain's error; a new request needs a new id",
+    Code.KILLED: "talk to the officer or operator who killed it; a new request needs a new id",
     Code.ROLE_DENIED: "use a certificate of a role that may do this",
     Code.NOT_FOUND: "check the name: custody withdrawal list, custody policy proposals",
     Code.ARGUMENT_INVALID: "correct the field named here",
