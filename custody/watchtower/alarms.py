@@ -77,7 +77,9 @@ class Alarms:
         """Tell what was not told yet, for ever."""
         while self._command:
             self._raised.clear()
-            told = [await self._tell(row) for row in self._database.rows(f"{_SELECT} WHERE told = 0")]
+            told = [
+                await self._tell(row) for row in self._database.rows(f"{_SELECT} WHERE told = 0")
+            ]
             try:
                 async with asyncio.timeout(None if all(told) else AGAIN_SECONDS):
                     await self._raised.wait()

@@ -7,6 +7,7 @@ officers' other way, through custody, is for that. A fault ends the round: the l
 """
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 
@@ -77,7 +78,7 @@ async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
         return await _round(parts, chain, link)
     except SignerUnreachableError as error:
         return Problem(Cause.UNREACHABLE, str(error))
-    except _SignerError as error:
+    except SignerError as error:
         return Problem(Cause.SIGNER, str(error))
     except NodeError as error:
         return Problem(Cause.CHAIN, f"{error}: look at the chain node")
@@ -95,15 +96,24 @@ async def _meet(parts: Parts, link: Link) -> None:
         older.gateway.close()
 
 
-async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a signer on its right journal said; `policy`: None when it does not show it."""
+
+    hello: Hello
+    policy: Policy | None
+    leases_of: str
+
+
+async def look(parts: Parts, link: Link) -> Look | Problem:
+    """Ask a signer what it is now, and note it."""
     key = link.audit_key
     before = signers.find(parts.database, key)  # receipts may go further while the signer answers
-    await deliver(parts, link)
     asked = [wire.Job(hello=wire.Hello()), wire.Job(status=wire.Status())]
     first, second = await link.gateway.ask(asked)
     hello, status = _open_hello(parts, first), second.status
     if hello.key != key:
-        raise _SignerError(f"the relay spoke for {key}, now for {hello.key}: look at the relay")
+        raise SignerError(f"the relay spoke for {key}, now for {hello.key}: look at the relay")
     link.hello, link.heard = hello, parts.clock()
     if problem := journal_problem(before.seen if before else None, hello):
         _note_lost(parts, link, problem)
@@ -116,10 +126,20 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
             signers.note(db, hello)
             freezes.compare(db, key, hello.epoch, status.freezes)
         parts.policies[key] = policy
+    return Look(hello, policy, status.watchtower)
+
+
+async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
+    await deliver(parts, link)
+    seen = await look(parts, link)
+    if isinstance(seen, Problem):
+        return seen
+    key, policy = link.audit_key, seen.policy
+    if policy:
         await _look_at_nonces(parts, chain, key, policy)
     facts = Facts(
         key=parts.key.public,
-        leases_of=status.watchtower,
+        leases_of=seen.leases_of,
         policy_known=policy is not None,
         waiting=[name for name, _ in freezes.pending(parts, key)],
         unmoved=recoveries.unmoved(parts, key),
@@ -127,7 +147,7 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
     )
     if (problem := lease_problem(facts)) or policy is None:
         return problem
-    return await _lease(parts, link, hello, policy)
+    return await _lease(parts, link, seen.hello, policy)
 
 
 async def _look_at_nonces(parts: Parts, chain: Chain, key: str, policy: Policy) -> None:
@@ -154,7 +174,7 @@ async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy) -> Prob
     job = wire.Job(apply=wire.Apply(lease=freezes.enveloped(signed)))
     (result,) = await link.gateway.ask([job])
     if result.WhichOneof("outcome") != "applied":
-        raise _SignerError(f"the signer did not take its lease: {_words(result)}")
+        raise SignerError(f"the signer did not take its lease: {_words(result)}")
     link.lease_until = lease.time + LEASE_MS
     return None
 
@@ -173,17 +193,17 @@ def _took(result: wire.Result, order: str) -> bool:
 
 def _open_hello(parts: Parts, result: wire.Result) -> Hello:
     if result.WhichOneof("outcome") != "hello":
-        raise _SignerError(f"the signer does not say who it is: {_words(result)}")
+        raise SignerError(f"the signer does not say who it is: {_words(result)}")
     signed = Signed(result.hello.statement, result.hello.signature)
     try:
         hello = decode(Hello, signed.statement)
     except StatementError as error:
-        raise _SignerError(f"the signer's HELLO is none: {error}: compare versions") from error
+        raise SignerError(f"the signer's HELLO is none: {error}: compare versions") from error
     if hello.key not in parts.audit_keys:
         words = f"the signer {hello.key} is none of this watchtower's: name it in audit_keys"
-        raise _SignerError(f"{words}, if it is yours")
+        raise SignerError(f"{words}, if it is yours")
     if not verify(hello.key, signed):
-        raise _SignerError("the signer's HELLO is forged: look at the relay")
+        raise SignerError("the signer's HELLO is forged: look at the relay")
     return hello
 
 
@@ -226,5 +246,5 @@ def _words(result: wire.Result) -> str:
     return f"{code if code in set(Code) else 'an unknown code'}: {result.refusal.message}"
 
 
-class _SignerError(Exception):
+class SignerError(Exception):
     """The signer answered, but not so that it can have a lease."""

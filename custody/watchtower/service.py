@@ -19,8 +19,8 @@ from custody.identity import Identity, caller
 from custody.watchtower import freezes, receipts, recoveries, signers, versions
 from custody.watchtower.alarms import Alarms
 from custody.watchtower.counters import RECEIPTS, REFUSED
-from custody.watchtower.leases import deliver
-from custody.watchtower.parts import Chain, Parts
+from custody.watchtower.leases import SignerError, deliver, look
+from custody.watchtower.parts import Chain, Link, Parts
 from custody.watchtower.status import status
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2_grpc
@@ -29,6 +29,7 @@ from policies.receipts import ReceiptError, open_receipt, statement_of
 from policies.statements import Ack, Receipt, Signed, digest
 
 ITEMS_MAX = 500
+_AWAY = (SignerUnreachableError, SignerError)
 _FAULT = Refusal(Code.FAULT, "the watchtower met a fault and wrote it to its log")
 log = structlog.get_logger()
 
@@ -107,7 +108,8 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         self, request: wire.CreateFreezeRequest
     ) -> wire.CreateFreezeResponse | Refusal:
         """Store one officer's freeze, then hand it to every connected signer."""
-        concerned = freezes.freeze(self._parts, _signed(request.freeze))
+        signed = _signed(request.freeze)
+        concerned = await self._again(lambda: freezes.freeze(self._parts, signed))
         if isinstance(concerned, Refusal):
             return concerned
         await self._deliver(concerned)
@@ -121,7 +123,8 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         self, request: wire.LiftFreezesRequest
     ) -> wire.LiftFreezesResponse | Refusal:
         """Store a quorum's lift, then hand it to every connected signer."""
-        concerned = freezes.lift(self._parts, [_signed(order) for order in request.orders])
+        orders = [_signed(order) for order in request.orders]
+        concerned = await self._again(lambda: freezes.lift(self._parts, orders))
         if isinstance(concerned, Refusal):
             return concerned
         await self._deliver(concerned)
@@ -172,20 +175,32 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
 
     @answering
     async def GetStatus(  # noqa: N802
-        self, request: wire.GetStatusRequest  # noqa: ARG002 - gRPC's form
+        self,
+        request: wire.GetStatusRequest,  # noqa: ARG002 - gRPC's form
     ) -> wire.GetStatusResponse:
         """Say how everything stands."""
         return status(self._parts, self._chain, self._alarms)
 
+    async def _again(self, take: Callable[[], list[str] | Refusal]) -> list[str] | Refusal:
+        """Take an order; when its epoch is not the one known here, ask the signers for theirs."""
+        taken = take()
+        if isinstance(taken, Refusal) and taken.code is Code.EPOCH_PASSED:
+            await self._each(self._parts.links, look)
+            taken = take()
+        return taken
+
     async def _deliver(self, audit_keys: Iterable[str]) -> None:
         """Hand orders over; who does not answer gets them when its relay is back."""
-        links = [link for key in audit_keys if (link := self._parts.links.get(key))]
-        done = await asyncio.gather(
-            *(deliver(self._parts, link) for link in links), return_exceptions=True
-        )
+        await self._each(audit_keys, deliver)
         self._parts.wake()
-        for result in done:
-            if isinstance(result, BaseException) and not isinstance(result, SignerUnreachableError):
+
+    async def _each(
+        self, audit_keys: Iterable[str], ask: Callable[[Parts, Link], Awaitable[object]]
+    ) -> None:
+        links = [link for key in audit_keys if (link := self._parts.links.get(key))]
+        asked = (ask(self._parts, link) for link in links)
+        for result in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(result, BaseException) and not isinstance(result, _AWAY):
                 raise result
 
     def _opened(self, data: bytes) -> Receipt | None:
