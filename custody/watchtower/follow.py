@@ -1,8 +1,8 @@
 """Follows one wallet on one node: whatever it signed on the chain has a receipt or is a suspect.
 
-Invariants: the cursor moves only over what was worked off, and never back; a page is worked off when
-it is read, newest first, so that a theft of now is found before the history of an hour is. A node
-that lists what it does not show, or shows what cannot be, gets its cursor not moved.
+Invariants: the cursor moves only over what was worked off, and never back; a page is worked off
+when it is read, newest first, so that a theft of now is found before an hour's history is read. The
+cursor does not move over what a node lists and does not show, nor over what cannot be.
 """
 
 import asyncio

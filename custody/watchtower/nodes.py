@@ -1,7 +1,7 @@
 """The chain nodes that the watchtower listens to, one or two, and whether they can be believed.
 
-Invariants: with two nodes the worse answer counts; a node that lies, stands still, is behind, is not
-reached or is of another network only makes the watchtower pause. Texts never hold a node's URL,
+Invariants: with two nodes the worse answer counts; a node that lies, stands still, is behind, is
+not reached or is of another network only makes the watchtower pause. Texts never hold a node's URL,
 whose path may be a key.
 """
 
@@ -42,11 +42,21 @@ class Node:
     @contextmanager
     def asked(self, about: str) -> Iterator[None]:
         """Remember a failure to answer about something until the next good answer about it."""
+        with self.failing(about):
+            yield
+        self.answered(about)
+
+    @contextmanager
+    def failing(self, about: str) -> Iterator[None]:
+        """Remember a failure to answer about something until `answered`."""
         try:
             yield
         except (ChainError, LyingNodeError) as error:
             self._failures[about] = str(error)
             raise
+
+    def answered(self, about: str) -> None:
+        """Forget a failure: all that had to be known about something was said."""
         self._failures.pop(about, None)
 
     async def check(self) -> None:
@@ -115,13 +125,18 @@ class Nodes:
         return ""
 
     async def all(self, question: Callable[[HistoryNode], Awaitable[T]], about: str) -> list[T]:
-        """Return every node's answer; raises when one has none."""
+        """Return every node's answer; raises when one has none, which stays until `answered`."""
 
         async def ask(node: Node) -> T:
-            with node.asked(about):
+            with node.failing(about):
                 return await question(node.ask)
 
         return list(await asyncio.gather(*(ask(node) for node in self.each)))
+
+    def answered(self, about: str) -> None:
+        """Forget failures: all that had to be known about something was said."""
+        for node in self.each:
+            node.answered(about)
 
     async def first(self, question: Callable[[HistoryNode], Awaitable[T]], turn: int = 0) -> T:
         """Return the first answer that comes; `turn` says which node's counts when all are quick.
@@ -138,7 +153,7 @@ class Nodes:
             while waiting:
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
-                    if task.done() and not task.exception():
+                    if task.done() and not isinstance(task.exception(), ChainError):
                         return task.result()
         finally:
             for task in waiting:

@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS totals (
   resolved INTEGER NOT NULL CHECK (0 <= resolved AND resolved <= signed),
   PRIMARY KEY (audit_key, journal, wallet)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS network (genesis TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cursors (
   node TEXT NOT NULL,
   address TEXT NOT NULL,
@@ -144,6 +145,8 @@ def final_at(database: Database, wallet: str, slot: int) -> list[str]:
 
 def lose_sight(database: Database, ids: Sequence[str]) -> None:
     """Note that what was confirmed is on the chain no more."""
+    if not ids:
+        return
     with database.transaction() as connection:
         connection.executemany(
             "UPDATE signed SET state = 'SENT' WHERE transaction_id = ? AND state = 'SEEN'",

@@ -11,12 +11,14 @@ no blockhash of before the receipt lets anything in or becomes a nonce's value.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 
 from custody.chains.errors import ChainError
+from custody.chains.solana_history import HistoryNode
 from custody.watchtower import receipts
 from custody.watchtower.database import Database
 from custody.watchtower.follow import Follower
@@ -29,6 +31,7 @@ FAULT_SECONDS = 1.0
 # A blockhash lives for 150 blocks; as many again for a node that did not know the newest ones.
 BLOCKS_MAX = 300
 LOOKS = 2  # the first may have been under way
+T = TypeVar("T")
 Reading = tuple[int, dict[str, bytes | None]]
 log = structlog.get_logger()
 
@@ -41,6 +44,7 @@ class Settler:
     ) -> None:
         self._database, self._nodes, self.wallet = database, nodes, wallet
         self._followers = followers
+        self.balance: int | None = None  # at confirmed, the lower of two nodes' words
         self._about = f"what became of {wallet.name}'s transactions"
         # Transactions that can never land: the slot at which that was read, the looks before it.
         self._doomed: dict[str, tuple[int, tuple[int, ...]]] = {}
@@ -63,13 +67,16 @@ class Settler:
         waiting = receipts.waiting(self._database, self.wallet.name)
         if waiting:
             await self._bury(waiting)
+        address = self.wallet.address
+        self.balance = min(await self._all(lambda node: node.balance(address, "confirmed")))
+        self._nodes.answered(self._about)
 
     async def _finish(self) -> None:
-        slots = await self._nodes.all(lambda node: node.slot("finalized"), self._about)
+        slots = await self._all(lambda node: node.slot("finalized"))
         ids = receipts.final_at(self._database, self.wallet.name, min(slots))
         if not ids:
             return
-        answers = await self._nodes.all(lambda node: node.standings(ids), self._about)
+        answers = await self._all(lambda node: node.standings(ids))
         each = list(zip(*(standings for _, standings in answers), strict=True))
         final = [
             name
@@ -82,10 +89,8 @@ class Settler:
 
     async def _bury(self, waiting: Sequence[Waiting]) -> None:
         looks = tuple(follower.looks for follower in self._followers)
-        newest = max(
-            await self._nodes.all(lambda node: node.block_height("processed"), self._about)
-        )
-        final = min(await self._nodes.all(lambda node: node.block_height("finalized"), self._about))
+        newest = max(await self._all(lambda node: node.block_height("processed")))
+        final = min(await self._all(lambda node: node.block_height("finalized")))
         readings = await self._read_nonces(waiting)
         noted = [_noted(item, readings, newest) for item in waiting]
         changed = [new for new, old in zip(noted, waiting, strict=True) if new != old]
@@ -103,7 +108,7 @@ class Settler:
     async def _declare(self, ids: Sequence[str]) -> None:
         if not ids:
             return
-        answers = await self._nodes.all(lambda node: node.standings(ids), self._about)
+        answers = await self._all(lambda node: node.standings(ids))
         dead = [
             name
             for place, name in enumerate(ids)
@@ -114,12 +119,15 @@ class Settler:
         ]
         receipts.resolve(self._database, dead, State.DEAD)
 
+    async def _all(self, question: Callable[[HistoryNode], Awaitable[T]]) -> list[T]:
+        return await self._nodes.all(question, self._about)
+
     async def _read_nonces(self, waiting: Sequence[Waiting]) -> list[Reading]:
         accounts = sorted({item.nonce_account for item in waiting} - {""})
         if not accounts:
             return []
         address = self.wallet.address
-        return await self._nodes.all(lambda node: node.nonces(accounts, address), self._about)
+        return await self._all(lambda node: node.nonces(accounts, address))
 
 
 def _noted(item: Waiting, readings: Sequence[Reading], height: int) -> Waiting:
@@ -128,11 +136,14 @@ def _noted(item: Waiting, readings: Sequence[Reading], height: int) -> Waiting:
 
 
 def _is_doomed(item: Waiting, readings: Sequence[Reading], height: int) -> bool:
+    expired = height > item.height + BLOCKS_MAX
+    if not item.nonce_account:
+        return expired
     values = [(slot, _value(item, values)) for slot, values in readings]
     if any(value == item.nonce_value for _, value in values):
         return False
-    moved_on = item.held and all(slot > item.held and value for slot, value in values)
-    return bool(moved_on and values) or height > item.height + BLOCKS_MAX
+    was_held = item.held and all(slot > item.held and value for slot, value in values)
+    return bool(was_held) or expired
 
 
 def _value(item: Waiting, values: dict[str, bytes | None]) -> str:
