@@ -42,7 +42,11 @@ outcome = text_like(r"signed|ended|refused", "signed, ended or refused")
 code = text_like(r"[A-Z_]{0,64}", "a code such as WINDOW_EXCEEDED, or empty")
 challenge = text_like(r"[0-9a-f]{64}", "32 bytes, 64 lower-case hex digits")
 transaction = text_like(r"(?:[0-9a-f]{2}){1,8192}", "a transaction's bytes, lower-case hex digits")
-wallets = text_like(r"\*|[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", "a wallet's name, or * for all")
+
+
+def wallets(value: object) -> str:
+    """Parse a wallet's name, or `*` for all of them."""
+    return "*" if value == "*" else name(value)
 
 
 def decimal(value: object, maximum: int) -> int:

@@ -77,7 +77,7 @@ def epoch_after(epoch: str, freezes: Sequence[str]) -> str:
     value: canonical.Value = {
         "kind": "kura.epoch.v1",
         "epoch": epoch,
-        "freezes": sorted(freezes),
+        "freezes": [*sorted(freezes)],
     }
     return digest(canonical.encode(value))
 

@@ -67,10 +67,13 @@ def _check_addresses(policy: Policy) -> None:
         if place in seen:
             raise EntryError(("wallets", name, "address"), f"is already {seen[place]}'s")
         seen[place] = name
-    hot = {policy.wallets[name].address for name in policy.wallets if policy.wallets[name].sweep}
+    hot = {wallet.address for wallet in policy.wallets.values() if wallet.sweep}
     for name, wallet in policy.wallets.items():
+        path = ("wallets", name, "sweep")
         if wallet.sweep and wallet.sweep.to in hot:
-            raise EntryError(("wallets", name, "sweep", "to"), "is a hot wallet's own address")
+            raise EntryError((*path, "to"), "is a hot wallet's own address")
+        if wallet.sweep and not wallet.sweep.fee:
+            raise EntryError((*path, "fee"), "must be more than 0: no chain takes it for nothing")
 
 
 def _check_rules(policy: Policy, rules: tuple[Rule, ...]) -> None:

@@ -264,6 +264,11 @@ class Lease:
     time: Time
     resolved: tuple[Resolved, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse two figures of one wallet and asset: nobody could say which counts."""
+        if len({(item.wallet, item.asset) for item in self.resolved}) < len(self.resolved):
+            raise StatementError("resolved", "must name each wallet and asset once")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
@@ -305,7 +310,7 @@ class Theft:
     key: Key
     transaction: TransactionBytes
     blockhash: Digest
-    balance: Amount
+    balance: Total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,10 +342,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What the audit key signs: the Merkle root over the receipts of one frame (`receipts`)."""
+    """What the audit key signs: the Merkle tree over a frame's `size` receipts (`receipts`)."""
 
     KIND: ClassVar = "kura.receipts.v1"
     key: Key
+    size: Total
     root: Digest
 
 
@@ -415,9 +421,7 @@ def _parse_text(parse: Callable[[object], Any], value: object, path: str) -> Any
         raise StatementError(path, str(error)) from error
 
 
-def _parse_list(
-    parse: Callable[[object, str], Any], value: object, path: str
-) -> tuple[Any, ...]:
+def _parse_list(parse: Callable[[object, str], Any], value: object, path: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise StatementError(path, "must be a list")
     return tuple(parse(item, f"{path}[{index}]") for index, item in enumerate(value))

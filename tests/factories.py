@@ -16,16 +16,27 @@ from policies.evaluate import Facts, early_facts
 from policies.fields import key_text
 from policies.policy import TAG, Policy
 from policies.policy_file import parse_policy
+from policies.receipts import make_receipts
 from policies.statements import (
+    Ack,
     Approval,
     Book,
     BookEntry,
     Change,
+    Dead,
     Destination,
+    Elapsed,
+    Freeze,
+    Hello,
     Intent,
+    Lease,
+    Receipt,
     Recover,
+    Resolved,
     Signed,
     Statement,
+    Theft,
+    Unfreeze,
     digest,
     encode,
 )
@@ -295,6 +306,111 @@ def make_recover(**changes: Any) -> Recover:
         created=NOW,
     )
     return replace(recover, **changes)
+
+
+def make_freeze(person: str = "alice", /, **changes: Any) -> Freeze:
+    """Return `person`'s freeze of all wallets in the first epoch; sign it with key(person)."""
+    return replace(Freeze(key=public(person), person=person, wallet="*", epoch=""), **changes)
+
+
+def make_unfreeze(person: str, *freezes: str, **changes: Any) -> Unfreeze:
+    """Return `person`'s unfreeze of these digests in the first epoch; sign it with key(person)."""
+    unfreeze = Unfreeze(
+        key=public(person),
+        person=person,
+        epoch="",
+        freezes=tuple(sorted(freezes)),
+        expires=NOW + HOUR,
+    )
+    return replace(unfreeze, **changes)
+
+
+def make_hello(policy: Policy, **changes: Any) -> Hello:
+    """Return what a signer says that just started under `policy`; sign it with key("audit")."""
+    hello = Hello(
+        key=public("audit"),
+        challenge="c0" * 32,
+        journal="0f" * 16,
+        sequence=0,
+        head="00" * 32,
+        policy=policy.digest,
+        epoch="",
+    )
+    return replace(hello, **changes)
+
+
+def make_lease(hello: Hello, *resolved: Resolved, **changes: Any) -> Lease:
+    """Return the lease at NOW that answers `hello`; sign it with key("watchtower")."""
+    lease = Lease(
+        key=public("watchtower"),
+        audit_key=hello.key,
+        challenge=hello.challenge,
+        journal=hello.journal,
+        sequence=hello.sequence,
+        head=hello.head,
+        policy=hello.policy,
+        epoch=hello.epoch,
+        time=NOW,
+        resolved=resolved,
+    )
+    return replace(lease, **changes)
+
+
+def make_ack(receipt: Receipt, **changes: Any) -> Ack:
+    """Return the word that the receipt is held; sign it with key("watchtower")."""
+    return replace(Ack(key=public("watchtower"), receipt=digest(encode(receipt))), **changes)
+
+
+def make_dead(intent: Intent, transaction_id: str, **changes: Any) -> Dead:
+    """Return the word that this transaction never lands; sign it with key("watchtower")."""
+    dead = Dead(
+        key=public("watchtower"), intent=digest(encode(intent)), transaction_id=transaction_id
+    )
+    return replace(dead, **changes)
+
+
+def make_elapsed(change: str, **changes: Any) -> Elapsed:
+    """Return the word that this version's delay was over at NOW; sign it with key("watchtower")."""
+    return replace(Elapsed(key=public("watchtower"), change=change, time=NOW), **changes)
+
+
+def make_theft(transaction: bytes = b"stolen", **changes: Any) -> Theft:
+    """Return the claim that these bytes are a theft of all but 7 SOL; key("watchtower") signs."""
+    theft = Theft(
+        key=public("watchtower"),
+        transaction=transaction.hex(),
+        blockhash="b0" * 32,
+        balance=7 * SOL,
+    )
+    return replace(theft, **changes)
+
+
+def make_receipt(intent: Intent, **changes: Any) -> Receipt:
+    """Return the receipt at NOW of a signature for `intent`; key("audit") signs its batch."""
+    receipt = Receipt(
+        key=public("audit"),
+        outcome="signed",
+        code="",
+        requester=intent.requester,
+        request_id=intent.request_id,
+        wallet=intent.wallet,
+        intent=digest(encode(intent)),
+        transaction_id="1" * 64,
+        amount=intent.amount + 5_000,
+        nonce_account=STRANGER.address,
+        nonce_value=CUSTOMER.address,
+        journal="0f" * 16,
+        sequence=1,
+        head="11" * 32,
+        log_head="",
+        time=NOW,
+    )
+    return replace(receipt, **changes)
+
+
+def travelling(*receipts: Receipt, signer: str = "audit") -> list[bytes]:
+    """Return each receipt as it travels, all in one batch that key(signer) signed."""
+    return make_receipts(public(signer), receipts, lambda data: key(signer).sign(data).signature)
 
 
 async def told_nobody(*_: object) -> None:

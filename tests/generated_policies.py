@@ -16,7 +16,7 @@ from policies.policy import TAG, Policy, Wallet
 from policies.policy_file import parse_policy
 from policies.units import format_units
 from policies.windows import Period
-from tests.factories import HOT_ADDRESS, SOL, public
+from tests.factories import COLD_ADDRESS, HOT_ADDRESS, SOL, public
 
 TRANSACTIONS_MAX = 30
 BOOK_QUORUM = 2  # people
@@ -160,15 +160,17 @@ class _Draft:
         return "".join(
             [
                 f'{TAG}\nversion = 1\nprevious = ""\n',
+                _table("[watchtower]", key=public("watchtower")),
                 _table("[assets.SOL]", network="solana:devnet", decimals=9),
                 *(_keys("people", name) for name in STOLEN[3]),
                 *(_table(f"[groups.{name}]", members=of) for name, of in _GROUPS.items()),
                 "[services]\n",
                 *(_keys("services", name) for name in self.services),
                 *(_keys("requesters", name) for name in self.requesters),
-                self._wallet("hot-sol", HOT_ADDRESS),
+                self._wallet("hot-sol", "hot", HOT_ADDRESS),
+                _table("[wallets.hot-sol.sweep]", to=COLD_ADDRESS, fee="0.01 SOL", count=24),
                 *(_table("[[wallets.hot-sol.windows]]", **_window(*item)) for item in windows),
-                self._wallet("cold-sol", "B" * 40),
+                self._wallet("cold-sol", "cold", COLD_ADDRESS),
                 _table("[[wallets.cold-sol.windows]]", **_window("upkeep", Period.DAY, SOL, 9)),
                 *(self._rule(name, kind) for name in self.requesters for kind in self.kinds),
                 _table(
@@ -180,11 +182,11 @@ class _Draft:
             ]
         ).encode()
 
-    def _wallet(self, name: str, address: str) -> str:
+    def _wallet(self, name: str, tier: str, address: str) -> str:
         return _table(
             f"[wallets.{name}]",
             enabled=True,
-            tier="hot",
+            tier=tier,
             asset="SOL",
             address=address,
             signer=public("audit"),

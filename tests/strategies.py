@@ -4,18 +4,30 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from policies.canonical import INVISIBLE
+from policies.codes import Code
 from policies.fields import AMOUNT_MAX
 from policies.statements import (
     INTENT_LIFE_MAX_MS,
+    Ack,
     Approval,
+    Batch,
     Book,
     BookEntry,
     Cancel,
     Change,
+    Dead,
     Destination,
+    Elapsed,
+    Freeze,
+    Hello,
     Intent,
+    Lease,
+    Receipt,
     Recover,
+    Resolved,
     Statement,
+    Theft,
+    Unfreeze,
     Veto,
 )
 from tests.factories import public
@@ -102,6 +114,80 @@ recoveries = st.builds(
     watchtower=st.just("") | keys,
     created=times,
 )
-statements: st.SearchStrategy[Statement] = st.one_of(
-    intents(), approvals, cancels, changes, vetoes, recoveries, books
+totals = st.integers(0, AMOUNT_MAX)
+freezes = st.builds(
+    Freeze, key=keys, person=names, wallet=st.just("*") | names, epoch=st.just("") | digests
 )
+unfreezes = st.builds(
+    Unfreeze,
+    key=keys,
+    person=names,
+    epoch=st.just("") | digests,
+    freezes=st.sets(digests, min_size=1, max_size=3).map(lambda found: tuple(sorted(found))),
+    expires=times,
+)
+hellos = st.builds(
+    Hello,
+    key=keys,
+    challenge=digests,
+    journal=journals,
+    sequence=totals,
+    head=digests,
+    policy=digests,
+    epoch=st.just("") | digests,
+)
+resolved = st.builds(
+    Resolved, wallet=names, asset=st.from_regex(r"[A-Z0-9]{1,16}", fullmatch=True), amount=totals
+)
+leases = st.builds(
+    Lease,
+    key=keys,
+    audit_key=keys,
+    challenge=digests,
+    journal=journals,
+    sequence=totals,
+    head=digests,
+    policy=digests,
+    epoch=st.just("") | digests,
+    time=times,
+    resolved=st.lists(resolved, max_size=3, unique_by=lambda item: (item.wallet, item.asset)).map(
+        tuple
+    ),
+)
+acks = st.builds(Ack, key=keys, receipt=digests)
+deads = st.builds(Dead, key=keys, intent=digests, transaction_id=addresses)
+elapses = st.builds(Elapsed, key=keys, change=digests, time=times)
+thefts = st.builds(
+    Theft,
+    key=keys,
+    transaction=st.binary(min_size=1, max_size=64).map(bytes.hex),
+    blockhash=digests,
+    balance=totals,
+)
+receipts = st.builds(
+    Receipt,
+    key=keys,
+    outcome=st.sampled_from(["signed", "ended", "refused"]),
+    code=st.just("") | st.sampled_from([*Code]).map(str),
+    requester=st.just("") | names,
+    request_id=st.just("") | st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True),
+    wallet=st.just("") | names,
+    intent=st.just("") | digests,
+    transaction_id=st.just("") | addresses,
+    amount=totals,
+    nonce_account=st.just("") | addresses,
+    nonce_value=st.just("") | addresses,
+    journal=journals,
+    sequence=totals,
+    head=digests,
+    log_head=st.just("") | digests,
+    time=times,
+)
+batches = st.builds(Batch, key=keys, size=totals, root=digests)
+orders: st.SearchStrategy[Statement] = st.one_of(
+    intents(), approvals, cancels, changes, vetoes, recoveries, books, freezes, unfreezes
+)
+words: st.SearchStrategy[Statement] = st.one_of(
+    hellos, leases, acks, deads, elapses, thefts, receipts, batches
+)
+statements = orders | words

@@ -109,11 +109,11 @@ def in_the_budget() -> bytes:
 
 
 def a_verb_of_later() -> bytes:
-    return wrapped(2, wrapped(6, b""))
+    return wrapped(2, wrapped(15, b""))
 
 
 def a_subject_of_later() -> bytes:
-    return wrapped(2, wrapped(3, wrapped(4, b"")))
+    return wrapped(2, wrapped(3, wrapped(15, b"")))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from policies.differences import differences, only_tightens
 from policies.evaluate import Allowed, evaluate, find_tier
 from policies.policy import Policy
 from policies.policy_file import parse_policy
-from tests.factories import public
+from tests.factories import COLD_ADDRESS, public
 
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
@@ -90,8 +90,10 @@ def test_keys_are_those_that_anyone_can_make(name: str) -> None:
     kinds = (read.people, read.services, read.requesters)
     for holder, keys in (item for kind in kinds for item in kind.items()):
         assert keys <= {public(holder), public(f"{holder} spare")}
+    assert read.watchtower == public("watchtower")
     for wallet in read.wallets.values():
         assert wallet.signer == public(f"audit of {wallet.name}")
+        assert wallet.sweep is None or wallet.sweep.to == COLD_ADDRESS
 
 
 def test_incident_mode_acts_at_once() -> None:

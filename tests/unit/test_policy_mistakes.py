@@ -5,6 +5,7 @@ import pytest
 from policies.policy import TAG
 from policies.policy_file import parse_policy
 from tests.factories import (
+    COLD_ADDRESS,
     HOT_ADDRESS,
     make_policy,
     policy_file,
@@ -21,7 +22,9 @@ WINDOWS = TEXT[TEXT.index("[[wallets.hot-sol.windows]]") : TEXT.index("[change_q
 W0 = "[[wallets.hot-sol.windows]]"
 RECALL = 'beyond_recall = "1000000 SOL"\n'
 SERVICES = "[services]\n"
-BOB, CAROL = public("bob"), public("carol")
+BOB, CAROL, WATCHTOWER = public("bob"), public("carol"), public("watchtower")
+SWEEP = "wallets.hot-sol.sweep"
+SWEPT = TEXT[TEXT.index(f"[{SWEEP}]") : TEXT.index(W0)]
 
 
 def service(name: str, key: str = "") -> str:
@@ -47,7 +50,22 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     ('asset = "SOL"', 'asset = "XRP"', "XRP", "wallets.hot-sol.asset", "must be one of: SOL"),
     ('"carol"]', '"dave"]', "dave", "groups.risk.members", "dave is not among the people"),
     ("1 of risk", "1 of ops", "1 of ops", "change_quorum.policy", "ops is not among the groups"),
+    ("[watchtower]", "[watchtower]\nx = 1", "x = 1", "watchtower.x", "is not known here"),
+    (
+        "[wallets.hot-sol.sweep]",
+        "[wallets.hot-sol.sweep]\nx = 1",
+        "x = 1",
+        f"{SWEEP}.x",
+        "not known",
+    ),
+    ('tier = "hot"', 'tier = "cold"', "sweep]", SWEEP, "is not known here"),
     # missing keys
+    (f'[watchtower]\nkey = "{WATCHTOWER}"\n', "", TAG, "", "watchtower is missing"),
+    (f'key = "{WATCHTOWER}"\n', "", "[watchtower]", "watchtower", "key is missing"),
+    (SWEPT, "", "[wallets.hot-sol]", "wallets.hot-sol", "sweep is missing"),
+    (f'to = "{COLD_ADDRESS}"\n', "", "[wallets.hot-sol.sweep]", SWEEP, "to is missing"),
+    ('fee = "0.01 SOL"\n', "", "[wallets.hot-sol.sweep]", SWEEP, "fee is missing"),
+    ("count = 24\n", "", "[wallets.hot-sol.sweep]", SWEEP, "count is missing"),
     ('asset = "SOL"\n', "", "[wallets.hot-sol]", "wallets.hot-sol", "asset is missing"),
     ('tier = "hot"\n', "", "[wallets.hot-sol]", "wallets.hot-sol", "tier is missing"),
     ("decimals = 9\n", "", "[assets.SOL]", "assets.SOL", "decimals is missing"),
@@ -95,6 +113,12 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     ("_pool = 4", "_pool = 65", "_pool", "wallets.hot-sol.nonce_pool", "from 1 to 64"),
     ('previous = ""', 'previous = "x"', "previous", "previous", "64 lower-case hex digits"),
     ("solana:devnet", "solana", "network", "assets.SOL.network", "solana:devnet"),
+    ("count = 24", "count = 0", "count = 0", f"{SWEEP}.count", "from 1 to 1000"),
+    ("count = 24", "count = 1001", "count = 1001", f"{SWEEP}.count", "from 1 to 1000"),
+    ('"0.01 SOL"', '"0 SOL"', "\nfee =", f"{SWEEP}.fee", "must be more than 0"),
+    ('"0.01 SOL"', '"0.01"', "\nfee =", f"{SWEEP}.fee", "SOL"),
+    (COLD_ADDRESS, "", "\nto =", f"{SWEEP}.to", "visible ASCII"),
+    (COLD_ADDRESS, HOT_ADDRESS, "\nto =", f"{SWEEP}.to", "is a hot wallet's own address"),
     (HOT_ADDRESS, "", "address =", "wallets.hot-sol.address", "visible ASCII"),
     (HOT_ADDRESS, "4q9\u0412", "address =", "wallets.hot-sol.address", "visible ASCII"),
     ("[people.bob]", "[people.Bob]", "[people.Bob]", "people.Bob", "its name must be"),
@@ -117,6 +141,16 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     (BOB, public("alice-2"), "[people.bob]\n", "people.bob.keys", "is already alice's"),
     (public("exchange"), BOB, "[requesters.exchange]\n", "requesters.exchange.keys", "bob's"),
     (public("audit"), BOB, "signer", "wallets.hot-sol.signer", "is the key of bob"),
+    (WATCHTOWER, WATCHTOWER[:-1], "[watchtower]\nkey", "watchtower.key", "64 lower-case hex"),
+    (WATCHTOWER, BOB, "[people.bob]\n", "people.bob.keys", "is the watchtower's"),
+    (
+        WATCHTOWER,
+        public("exchange"),
+        "[requesters.exchange]\n",
+        "requesters.exchange.keys",
+        "watchtower's",
+    ),
+    (WATCHTOWER, public("audit"), "signer", "wallets.hot-sol.signer", "is the watchtower's key"),
     (f'"{BOB}"', f'"{BOB}", "{BOB}"', BOB, "people.bob.keys", "the same thing twice"),
     ("people.carol", "people.exchange", "[requesters", "requesters.exchange", "among the people"),
     (SERVICES, service("alice"), "services.alice", "services.alice", "is also among the people"),
@@ -224,7 +258,7 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     ('"0 hours"', '"01 hours"', '"01 hours"', "rules.0.cooling_period", "must be for example"),
     ('"0 hours"', '"1 week"', '"1 week"', "rules.0.cooling_period", "must be for example"),
     ('"0 hours"', "0", "cooling_period = 0", "rules.0.cooling_period", "must be for example"),
-    ('"0 hours"', '"366 days"', "366", "rules.0.cooling_period", "is more than 365 days"),
+    ('"0 hours"', '"366 days"', "366 days", "rules.0.cooling_period", "is more than 365 days"),
     (
         'people = []\ndelay = "0',
         'people = []\ndelay = "x',

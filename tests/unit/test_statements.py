@@ -11,8 +11,10 @@ from policies.statements import (
     BOOK_BYTES_MAX,
     FIELD_SHOWN_MAX,
     STATEMENT_BYTES_MAX,
+    Batch,
     Book,
     Cancel,
+    Resolved,
     Statement,
     Veto,
     decode,
@@ -20,17 +22,27 @@ from policies.statements import (
     encode,
 )
 from tests.factories import (
+    make_ack,
     make_approval,
     make_book,
     make_change,
+    make_dead,
+    make_elapsed,
+    make_freeze,
+    make_hello,
     make_intent,
+    make_lease,
     make_policy,
+    make_receipt,
     make_recover,
+    make_theft,
+    make_unfreeze,
     public,
 )
 from tests.malformed import fields_of, raw, refusal, with_field
 from tests.strategies import PROPERTY, statements
 
+HELLO, RECEIPT = make_hello(make_policy()), make_receipt(make_intent())
 EXAMPLES: list[Statement] = [
     make_intent(),
     make_approval(make_policy(), make_intent()),
@@ -39,10 +51,24 @@ EXAMPLES: list[Statement] = [
     make_change("book", digest(b"a book"), "alice"),
     Veto(key=public("alice"), person="alice", change=digest(b"a policy")),
     make_recover(),
+    make_freeze(),
+    make_unfreeze("alice", digest(b"a freeze")),
+    HELLO,
+    make_lease(HELLO, Resolved(wallet="hot-sol", asset="SOL", amount=0)),
+    make_ack(RECEIPT),
+    make_dead(make_intent(), "1" * 64),
+    make_elapsed(digest(b"a policy")),
+    make_theft(),
+    RECEIPT,
+    Batch(key=public("audit"), size=1, root=digest(b"a receipt")),
 ]
 KINDS: list[type[Statement]] = [type(statement) for statement in EXAMPLES]
 each_example = pytest.mark.parametrize("statement", EXAMPLES, ids=lambda item: item.KIND)
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda item: item.KIND)
+
+
+def test_each_kind_has_an_example() -> None:
+    assert {*KINDS} == {*Statement.__args__}
 
 
 @PROPERTY
@@ -86,6 +112,8 @@ def objects(statement: Statement) -> list[tuple[str, dict[str, Any], dict[str, A
         found.append(("destination.", fields["destination"], fields))
     if "add" in fields:
         found.append(("add[0].", fields["add"][0], fields))
+    if "resolved" in fields:
+        found.append(("resolved[0].", fields["resolved"][0], fields))
     return found
 
 

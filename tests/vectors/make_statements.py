@@ -1,10 +1,12 @@
-"""Made statements.json, once, from fixed seeds. It refuses to write over the file.
+"""Made statements.json from fixed seeds. It refuses to write over the file.
 
 The bytes of a kind are on the wire and under signatures for ever: whoever needs other bytes makes
 a new kind (`kura.intent.v2`) and adds its vector. A book version carries no signature of its own;
-the change in the same file signs its digest.
+the change in the same file signs its digest. A receipt carries none either: the batch in the same
+file, of this one receipt, is signed.
 """
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +15,26 @@ from nacl.signing import SigningKey
 
 from policies.fields import key_text
 from policies.statements import (
+    Ack,
     Approval,
+    Batch,
     Book,
     BookEntry,
     Cancel,
     Change,
+    Dead,
     Destination,
+    Elapsed,
+    Freeze,
+    Hello,
     Intent,
+    Lease,
+    Receipt,
     Recover,
+    Resolved,
     Statement,
+    Theft,
+    Unfreeze,
     Veto,
     digest,
     encode,
@@ -29,6 +42,7 @@ from policies.statements import (
 
 FILE = Path(__file__).with_name("statements.json")
 REQUESTER_SEED, OFFICER_SEED = bytes([1] * 32), bytes([2] * 32)
+WATCHTOWER_SEED, AUDIT_SEED = bytes([3] * 32), bytes([4] * 32)
 _CREATED = 1_800_000_000_000
 _POLICY = digest(b"the policy in force")
 
@@ -91,6 +105,84 @@ def make_vectors() -> list[dict[str, str]]:
         _vector(veto, OFFICER_SEED),
         _vector(recover, b""),
         _vector(recovery, OFFICER_SEED),
+        *_vectors_of_freezes(officer),
+        *_vectors_of_the_watchtower(intent_digest),
+    ]
+
+
+def _vectors_of_freezes(officer: str) -> list[dict[str, str]]:
+    """Return a freeze of the first epoch, and an unfreeze that clears it."""
+    freeze = Freeze(key=officer, person="alice", wallet="*", epoch="")
+    unfreeze = Unfreeze(
+        key=officer,
+        person="alice",
+        epoch="",
+        freezes=(digest(encode(freeze)),),
+        expires=_CREATED + 3_600_000,
+    )
+    return [_vector(freeze, OFFICER_SEED), _vector(unfreeze, OFFICER_SEED)]
+
+
+def _vectors_of_the_watchtower(intent: str) -> list[dict[str, str]]:
+    """Return what signer and watchtower say to each other."""
+    audit, watchtower = (
+        key_text(bytes(SigningKey(seed).verify_key)) for seed in (AUDIT_SEED, WATCHTOWER_SEED)
+    )
+    hello = Hello(
+        key=audit,
+        challenge="c0" * 32,
+        journal="0f" * 16,
+        sequence=41,
+        head=digest(b"a head"),
+        policy=_POLICY,
+        epoch="",
+    )
+    resolved = Resolved(wallet="hot-sol", asset="SOL", amount=12_000_000_000)
+    lease = Lease(
+        key=watchtower,
+        audit_key=audit,
+        challenge=hello.challenge,
+        journal=hello.journal,
+        sequence=hello.sequence,
+        head=hello.head,
+        policy=hello.policy,
+        epoch=hello.epoch,
+        time=_CREATED,
+        resolved=(resolved,),
+    )
+    receipt = Receipt(
+        key=audit,
+        outcome="signed",
+        code="",
+        requester="exchange",
+        request_id="withdrawal-000001",
+        wallet="hot-sol",
+        intent=intent,
+        transaction_id="2" * 64,
+        amount=1_500_005_000,
+        nonce_account="2FQjTDy4kSSJG5ALLj7kWDqbe5Ujc5g1M8aibftErrCz",
+        nonce_value="11111111111111111111111111111112",
+        journal=hello.journal,
+        sequence=42,
+        head=digest(b"the next head"),
+        log_head="",
+        time=_CREATED,
+    )
+    data = encode(receipt)
+    batch = Batch(key=audit, size=1, root=hashlib.sha256(b"\0" + data).hexdigest())
+    theft = Theft(key=watchtower, transaction="01" * 200, blockhash="b0" * 32, balance=0)
+    said = (
+        lease,
+        Ack(key=watchtower, receipt=digest(data)),
+        Dead(key=watchtower, intent=intent, transaction_id=receipt.transaction_id),
+        Elapsed(key=watchtower, change=digest(b"a policy that waits"), time=_CREATED),
+        theft,
+    )
+    return [
+        _vector(hello, AUDIT_SEED),
+        _vector(receipt, b""),
+        _vector(batch, AUDIT_SEED),
+        *(_vector(statement, WATCHTOWER_SEED) for statement in said),
     ]
 
 
