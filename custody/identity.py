@@ -78,9 +78,7 @@ ROLES: dict[str, frozenset[Role]] = {
     _WATCHTOWER + "CreatePolicyVersion": frozenset({Role.OFFICER, Role.SERVER}),
     _WATCHTOWER + "CreateVeto": frozenset({Role.OFFICER, Role.SERVER}),
     _WATCHTOWER + "CreateRecovery": frozenset({Role.OFFICER}),
-    _WATCHTOWER + "GetStatus": frozenset(
-        {Role.OFFICER, Role.AUDITOR, Role.OPERATOR, Role.SERVER}
-    ),
+    _WATCHTOWER + "GetStatus": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR, Role.SERVER}),
     "/kura.gateway.v1.SignerGateway/Connect": frozenset({Role.RELAY}),
     "/grpc.health.v1.Health/Check": _ANYBODY,
     "/grpc.health.v1.Health/Watch": _ANYBODY,

@@ -153,7 +153,7 @@ def held(parts: Parts) -> list[Held]:
     """Return every freeze in force."""
     query = "SELECT audit_key, digest, wallet, person, seen IS NOT NULL FROM freeze ORDER BY digest"
     rows = parts.database.rows(query)
-    return [Held(*names, applied=bool(applied)) for *names, applied in rows]
+    return [Held(key, name, wallet, person, bool(seen)) for key, name, wallet, person, seen in rows]
 
 
 def enveloped(signed: Signed) -> wire.SignedStatement:

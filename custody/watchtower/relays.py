@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 
 import grpc
 
@@ -29,9 +28,8 @@ class Relays(gateway_pb2_grpc.SignerGatewayServicer):
         self._links.append(link)
         attending = asyncio.create_task(attend(self._parts, self._chain, link))
         try:
-            async with aclosing(link.gateway.Connect(request_iterator, context)) as frames:
-                async for frame in frames:
-                    yield frame
+            async for frame in link.gateway.Connect(request_iterator, context):
+                yield frame
         finally:
             attending.cancel()
             self._links.remove(link)
