@@ -149,7 +149,7 @@ def submitting(
     ]
 
 
-def test_a_recovery_is_handed_to_the_watchtower_alone(  # noqa: PLR0913, PLR0917
+def test_a_recovery_is_handed_to_the_watchtower_alone(  # noqa: PLR0917
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
     custody: MemoryCustody,
