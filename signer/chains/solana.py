@@ -21,12 +21,13 @@ from typing import NamedTuple
 from signer.chains.solana_address import decode_address
 
 MEMO_LIMIT = 256  # bytes of UTF-8
+TRANSACTION_LIMIT = 1232  # bytes: an IPv6 packet without its headers
 _AMOUNT_LIMIT = 2**63 - 1
 _NONCE_INDEX_LIMIT = 2**32 - 1
 _NONCE_SPACE = 80  # bytes of an initialized nonce account
-_TRANSACTION_LIMIT = 1232  # bytes: an IPv6 packet without its headers
 _COMPUTE_UNIT_LIMIT = 1_400_000  # the runtime would lower a higher limit to this
 _SIGNATURE_FEE = 5000
+_SWEEP_LOADS = 65_536  # bytes; 64 MiB unless named, which counts like 16,384 compute units
 _MICRO = 1_000_000  # micro-lamports in a lamport
 
 _SYSTEM = bytes(32)
@@ -116,11 +117,29 @@ def nonce_open_message(
     return _message(wallet, (account,), steps, blockhash)
 
 
+def sweep_message(
+    *, source: bytes, destination: bytes, lamports: int, blockhash: bytes, fee: Fee
+) -> bytes:
+    """A transfer on a recent blockhash. Naming how little it loads makes its fee weigh more."""
+    _between(1, lamports, _AMOUNT_LIMIT, "the amount")
+    transfer = _Instruction(_SYSTEM, (source, destination), pack("<IQ", 2, lamports))
+    loads = _Instruction(_COMPUTE_BUDGET, (), pack("<BI", 4, _SWEEP_LOADS))
+    return _message(source, (destination,), (*_budget(fee), loads, transfer), blockhash)
+
+
 def transaction(message: bytes, signature: bytes) -> bytes:
     """What a node takes: one signature and the message it covers, at most 1232 bytes."""
     signed = b"\x01" + _exactly(64, signature, "a signature") + message
-    _between(1, len(signed), _TRANSACTION_LIMIT, "the transaction's length in bytes")
+    _between(1, len(signed), TRANSACTION_LIMIT, "the transaction's length in bytes")
     return signed
+
+
+def nonce_of(message: bytes) -> tuple[bytes, bytes] | None:
+    """Return (account, value) of the nonce that a message built here advances, None for none."""
+    value, steps = message[4 + 32 * message[3] :][:32], message[4 + 32 * message[3] + 33 :]
+    program, account = (message[4 + 32 * place :][:32] for place in (steps[0], steps[2]))
+    advances = program == _SYSTEM and steps[6:10] == _advance(bytes(32), bytes(32)).data
+    return (account, value) if advances else None
 
 
 def _advance(nonce_account: bytes, authority: bytes) -> _Instruction:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.policy import Wallet
+from policies.policy_file import NONCE_POOL_MAX
 from policies.statements import Intent
 from signer.chains import solana, solana_address
 
@@ -82,6 +83,27 @@ def build_nonce_open(wallet: Wallet, job: wire.NonceOpen) -> tuple[bytes, int] |
         fee=fee,
     )
     return message, fee.total() + job.rent
+
+
+def build_nonce_advance(wallet: Wallet, job: wire.NonceAdvance) -> tuple[bytes, int] | Refusal:
+    """Return the message that only advances a nonce account and its fee, or why it cannot.
+
+    The index may be above the wallet's pool, which an earlier policy may have had larger.
+    """
+    fee = _fee(wallet, job.budget)
+    if isinstance(fee, Refusal):
+        return fee
+    if job.index >= NONCE_POOL_MAX or len(job.nonce_value) != HASH_BYTES:
+        words = f"nonce index {job.index} or its value is outside every wallet's pool"
+        return Refusal(Code.CHAIN_PARAMETERS_INVALID, words)
+    address = solana_address.decode_address(wallet.address)
+    message = solana.nonce_advance_message(
+        wallet=address,
+        nonce_account=solana.nonce_address(address, job.index),
+        nonce_value=job.nonce_value,
+        fee=fee,
+    )
+    return message, fee.total()
 
 
 def refuse_destination(wallet: Wallet, intent: Intent) -> Refusal | None:

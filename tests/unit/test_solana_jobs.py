@@ -3,6 +3,11 @@
 from typing import Any
 
 import pytest
+from solders import system_program
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.hash import Hash
+from solders.message import Message
+from solders.pubkey import Pubkey
 
 from custody.chains.solana_checks import check_nonce_open, check_transfer, nonce_address
 from kura.signer.v1 import signer_pb2 as wire
@@ -12,6 +17,7 @@ from signer.chains import solana
 from signer.chains.solana_jobs import (
     NONCE_RENT_MAX,
     NONCE_RENT_MIN,
+    build_nonce_advance,
     build_nonce_open,
     build_transfer,
     fee_of,
@@ -52,6 +58,19 @@ def nonce_open(
         WALLET, wire.Transfer(solana=wire.SolanaParameters(budget=job.budget))
     )
     return signed(message)
+
+
+def nonce_advance(index: int = 3, value: bytes = VALUE, **budget: Any) -> bytes | Refusal:
+    job = wire.NonceAdvance(
+        wallet="hot-sol", index=index, nonce_value=value, budget=make_budget(**budget)
+    )
+    built = build_nonce_advance(WALLET, job)
+    if isinstance(built, Refusal):
+        return built
+    message, cost = built
+    parameters = wire.SolanaParameters(budget=job.budget)
+    assert cost == fee_of(WALLET, wire.Transfer(solana=parameters))
+    return message
 
 
 def make_budget(unit_limit: int = 1000, unit_price: int = 0) -> wire.ComputeBudget:
@@ -96,7 +115,22 @@ def test_a_nonce_is_opened_for_the_wallet_itself(rent: int, budget: dict[str, An
     )
 
 
-@pytest.mark.parametrize("build", [transfer, nonce_open])
+@pytest.mark.parametrize("budget", [{}, DEAREST])
+@pytest.mark.parametrize("index", [0, 3, 4, 63])
+def test_a_nonce_is_advanced_and_nothing_else(index: int, budget: dict[str, Any]) -> None:
+    """The pool holds 4 now; what was signed while it was larger must die too."""
+    wallet, made = Pubkey.from_string(HOT_ADDRESS), make_budget(**budget)
+    nonce = Pubkey.from_string(nonce_address(HOT_ADDRESS, index))
+    steps = [
+        system_program.advance_nonce_account({"nonce_pubkey": nonce, "authorized_pubkey": wallet}),
+        set_compute_unit_limit(made.unit_limit),
+        set_compute_unit_price(made.unit_price),
+    ]
+    by_sdk = bytes(Message.new_with_blockhash(steps, wallet, Hash.from_bytes(VALUE)))
+    assert nonce_advance(index, **budget) == by_sdk
+
+
+@pytest.mark.parametrize("build", [transfer, nonce_open, nonce_advance])
 def test_a_fee_above_the_policy_is_refused(build: Any) -> None:
     for budget in (
         DEAREST | {"unit_price": 995_001},
@@ -107,7 +141,7 @@ def test_a_fee_above_the_policy_is_refused(build: Any) -> None:
     assert build(**DEAREST | {"unit_price": 995_001}).rule == "wallets.hot-sol.maximum_fee"
 
 
-@pytest.mark.parametrize("build", [transfer, nonce_open])
+@pytest.mark.parametrize("build", [transfer, nonce_open, nonce_advance])
 @pytest.mark.parametrize(
     "budget",
     [
@@ -122,11 +156,12 @@ def test_a_budget_that_the_chain_does_not_have_is_refused(
     refused(build(**budget), Code.CHAIN_PARAMETERS_INVALID, "not within")
 
 
-@pytest.mark.parametrize("index", [4, 5, 2**32 - 1])
+@pytest.mark.parametrize("index", [4, 5, 2**32 - 61])
 def test_a_nonce_outside_the_pool_is_refused(index: int) -> None:
     words = f"nonce index {index} "
     refused(transfer(nonce_index=index), Code.CHAIN_PARAMETERS_INVALID, words)
     refused(nonce_open(index=index), Code.CHAIN_PARAMETERS_INVALID, words)
+    refused(nonce_advance(index=index + 60), Code.CHAIN_PARAMETERS_INVALID, f"index {index + 60} ")
 
 
 @pytest.mark.parametrize("value", [b"", b"\x07", VALUE[1:], VALUE + b"\x07", VALUE * 2])
@@ -134,6 +169,8 @@ def test_a_hash_of_another_length_is_refused(value: bytes) -> None:
     words = "outside the wallet's pool"
     refused(transfer(nonce_value=value), Code.CHAIN_PARAMETERS_INVALID, words)
     refused(nonce_open(blockhash=value), Code.CHAIN_PARAMETERS_INVALID, words)
+    words = "outside every wallet's pool"
+    refused(nonce_advance(value=value), Code.CHAIN_PARAMETERS_INVALID, words)
 
 
 @pytest.mark.parametrize("rent", [0, NONCE_RENT_MIN - 1, NONCE_RENT_MAX + 1, 2**63, 2**64 - 1])
@@ -155,6 +192,9 @@ def test_parameters_left_out_are_refused() -> None:
     opening = build_nonce_open(WALLET, wire.NonceOpen(blockhash=VALUE, rent=1))
     assert isinstance(opening, Refusal)
     assert opening.code is code
+    advancing = build_nonce_advance(WALLET, wire.NonceAdvance(nonce_value=VALUE))
+    assert isinstance(advancing, Refusal)
+    assert advancing.code is code
 
 
 def test_parameters_of_another_chain_are_refused() -> None:
