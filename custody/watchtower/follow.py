@@ -121,6 +121,8 @@ class Follower:
         if place is None:
             return  # an inflow
         lost = -shown.changes[place] if place < len(shown.changes) else 0
-        suspect = Suspect(name, self.wallet.name, lost, shown.transaction, Verdict.UNDECIDED)
+        suspect = Suspect(
+            name, self.wallet.name, listed.slot, lost, shown.transaction, Verdict.UNDECIDED
+        )
         if suspects.add(self._database, suspect):
             self._suspected(suspect)

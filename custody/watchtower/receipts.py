@@ -2,8 +2,9 @@
 
 Invariants: a transaction is SENT (not seen yet), SEEN (confirmed), FINAL (finalised, with or
 without an error) or DEAD (it can never land), and never leaves the last two. `totals` holds the
-sums of each journal and wallet and changes in the transaction that changes what it sums. Nothing
-here reads through history: an index holds what is still open.
+sums of each journal and wallet over what has an intent, as the signer's limit beyond recall counts,
+and changes in the transaction that changes what it sums. Nothing here reads through history: an
+index holds what is still open.
 """
 
 import sqlite3
@@ -103,7 +104,7 @@ def store(connection: sqlite3.Connection, receipt: Receipt, data: bytes) -> None
         " nonce_account, nonce_value, state, receipt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'SENT', ?)",
         (*values, *nonce),
     )
-    if added.rowcount:
+    if added.rowcount and receipt.intent:
         connection.execute(
             "INSERT INTO totals VALUES (?, ?, ?, ?, 0)"
             " ON CONFLICT DO UPDATE SET signed = signed + excluded.signed",
@@ -182,12 +183,12 @@ def resolve(database: Database, ids: Sequence[str], state: State) -> None:
         for name in ids:
             moved = connection.execute(
                 f"UPDATE signed SET state = ? WHERE transaction_id = ? AND {_OPEN}"  # noqa: S608
-                " RETURNING amount, audit_key, journal, wallet",
+                " RETURNING amount, audit_key, journal, wallet, intent",
                 (state, name),
             ).fetchall()
             connection.executemany(
                 "UPDATE totals SET resolved = resolved + ?"
-                " WHERE audit_key = ? AND journal = ? AND wallet = ?",
+                " WHERE audit_key = ? AND journal = ? AND wallet = ? AND ? <> ''",
                 moved,
             )
 

@@ -44,7 +44,7 @@ class Settler:
     ) -> None:
         self._database, self._nodes, self.wallet = database, nodes, wallet
         self._followers = followers
-        self.balance: int | None = None  # at confirmed, the lower of two nodes' words
+        self.balance = 0  # at confirmed, the lower of two nodes' words
         self._about = f"what became of {wallet.name}'s transactions"
         # Transactions that can never land: the slot at which that was read, the looks before it.
         self._doomed: dict[str, tuple[int, tuple[int, ...]]] = {}

@@ -13,6 +13,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS suspects (
   transaction_id TEXT NOT NULL,
   wallet TEXT NOT NULL,
+  slot INTEGER NOT NULL,
   lost INTEGER NOT NULL,
   bytes BLOB NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('UNDECIDED', 'LAWFUL', 'THEFT', 'SWEPT')),
@@ -34,13 +35,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A transaction on the chain with our wallet's valid signature.
+    """A transaction on the chain, in `slot`, with our wallet's valid signature.
 
     `lost`: base units that left the wallet by the node's word, which nobody relies on.
     """
 
     transaction_id: str
     wallet: str
+    slot: int
     lost: int
     transaction: bytes
     verdict: Verdict
@@ -49,10 +51,11 @@ class Suspect:
 def add(database: Database, suspect: Suspect) -> bool:
     """Keep a suspect; False when it was known."""
     with database.transaction() as connection:
-        values = (suspect.transaction_id, suspect.wallet, suspect.lost, suspect.transaction)
+        values = (suspect.transaction_id, suspect.wallet, suspect.slot, suspect.lost)
         return bool(
             connection.execute(
-                "INSERT OR IGNORE INTO suspects VALUES (?, ?, ?, ?, ?)", (*values, suspect.verdict)
+                "INSERT OR IGNORE INTO suspects VALUES (?, ?, ?, ?, ?, ?)",
+                (*values, suspect.transaction, suspect.verdict),
             ).rowcount
         )
 
@@ -75,10 +78,10 @@ def decide(database: Database, suspect: Suspect, verdict: Verdict) -> None:
 def open_suspects(database: Database) -> list[Suspect]:
     """Return those that are undecided or whose wallet is not swept yet, oldest first."""
     query = (
-        "SELECT transaction_id, wallet, lost, bytes, state FROM suspects"
+        "SELECT transaction_id, wallet, slot, lost, bytes, state FROM suspects"
         " WHERE state IN ('UNDECIDED', 'THEFT') ORDER BY rowid"
     )
     return [
-        Suspect(name, wallet, lost, transaction, Verdict(state))
-        for name, wallet, lost, transaction, state in database.rows(query)
+        Suspect(name, wallet, slot, lost, transaction, Verdict(state))
+        for name, wallet, slot, lost, transaction, state in database.rows(query)
     ]
