@@ -17,7 +17,7 @@ from custody.gateway import Gateway, SignerUnreachableError
 from kura.signer.v1 import signer_pb2 as wire
 from signer.frames import reply_to
 from signer.guard import Guard
-from tests.integration.tower import LocalTower
+from tests.integration.local_tower import LocalTower
 
 
 class Crash(BaseException):

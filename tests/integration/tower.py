@@ -1,111 +1,162 @@
-"""A watchtower in memory: the worker's port, and the leases of the signer that it watches.
+"""A watchtower's process with what is around it: a devnet, a signer's host, a relay, officers."""
 
-It believes receipts and the real devnet, and signs with key("watchtower").
-"""
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from custody.chains.solana import SolanaNode
-from custody.watchtower_client import Delay, WatchtowerUnreachableError
-from policies.receipts import open_receipt
-from policies.statements import (
-    Ack,
-    Dead,
-    Elapsed,
-    Receipt,
-    Resolved,
-    Signed,
-    Statement,
-    digest,
-    encode,
-)
-from signer.guard import Guard
-from tests.factories import key, public, sign
-from tests.signing import HELLO, STATUS, lease_job
+from custody.cli.tower import Watchtower
+from custody.dev.layout import HOSTS
+from custody.dev.pki import Authority
+from custody.identity import Identity, Role
+from custody.tls import TlsFiles
+from kura.watchtower.v1 import watchtower_pb2 as wire
+from tests.factories import key
+from tests.integration.test_devnet import Devnet
+
+SECONDS_MAX = 40.0
+CUSTODY = str(Path(sys.executable).with_name("custody"))
 
 
-@dataclass
-class LocalTower:
-    """`silent`: it answers nothing; `leasing`: it gives leases; `blind`: it calls nothing dead.
+class Tower:
+    """One watchtower's files in `folder`, and its process while it runs."""
 
-    `submitted` are all receipts that it was handed, as they came; `tamper` changes its words.
-    """
+    def __init__(self, folder: Path, audit_key: str, **changes: Any) -> None:
+        self.folder, self.port = folder, free_port()
+        self.authority = Authority(folder / "pki")
+        self.devnet = Devnet(folder / "devnet")
+        tls = self.authority.issue(Identity(Role.SERVER, "watchtower"), HOSTS)
+        write_key(folder / "key.pem", "watchtower")
+        self.data = folder / "watchtower.sqlite"
+        values: dict[str, Any] = {
+            "listen": f"127.0.0.1:{self.port}",
+            "nodes": [self.devnet.ready[2]],
+            "key": "key.pem",
+            "audit_keys": [audit_key],
+            "data": self.data.name,
+        }
+        lines = [f"{name} = {shown(value)}" for name, value in {**values, **changes}.items()]
+        (folder / "watchtower.toml").write_text("\n".join([*lines, *tls_lines(tls)]))
+        self.process: subprocess.Popen[str] | None = None
 
-    node: SolanaNode = field(init=False)
-    now: Callable[[], int]
-    audit_keys: Collection[str]
-    delay: Callable[[], int]
-    silent: bool = False
-    leasing: bool = True
-    blind: bool = False
-    submitted: list[bytes] = field(default_factory=list)
-    receipts: dict[str, Receipt] = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
-    tamper: Callable[[Signed], Signed | None] = lambda signed: signed
+    def start(self) -> None:
+        """Start it, and return when it says that it is ready."""
+        self.process = self.spawn("watchtower")
+        assert self.process.stdout
+        ready, lines = f"watchtower ready on 127.0.0.1:{self.port}\n", list[str]()
+        while ready not in lines:
+            lines.append(self.process.stdout.readline())
+            assert lines[-1], lines
+        log = (self.folder / "log").open("a")
+        self._pump = subprocess.Popen(["cat"], stdin=self.process.stdout, stdout=log)
+        log.close()
 
-    async def submit_receipts(self, receipts: Sequence[bytes]) -> list[Signed | None]:
-        self._hear()
-        return [self._acknowledge(item) for item in receipts]
+    def spawn(self, name: str) -> subprocess.Popen[str]:
+        """Start one of custody's server processes on its settings in our folder."""
+        command = [CUSTODY, "serve", name, "--settings", str(self.folder / f"{name}.toml")]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
-    async def dead_transactions(self, ids: Sequence[str]) -> list[Signed | None]:
-        self._hear()
-        return [await self._dead(name) for name in ids]
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self._pump.wait()
+            assert self.process.stdout
+            self.process.stdout.close()
+        self.process = None
 
-    async def policy_version(self, file: bytes, changes: Sequence[Signed]) -> Delay:
-        self._hear()
-        name = digest(file)
-        over = self.versions.setdefault(name, self.now()) + self.delay()
-        word = Elapsed(key=public("watchtower"), change=name, time=self.now())
-        return Delay(over, self._sign(word) if self.now() >= over else None)
+    def close(self) -> None:
+        self.kill()
+        if self.devnet.process.poll() is None:
+            self.devnet.process.send_signal(signal.SIGCONT)
+            self.devnet.end(signal.SIGKILL)
 
-    async def renew(self, guard: Guard, *, always: bool = False) -> None:
-        """Give the signer a lease, unless it has one; `always`: also with what is resolved now."""
-        (status,) = guard.answer([STATUS])
-        if not self.leasing or (status.status.lease_until and not always):
-            return
-        (hello,) = guard.answer([HELLO])
-        if hello.HasField("hello"):
-            job = lease_job(hello, time=self.now(), resolved=await self._resolved())
-            guard.answer([job])
+    @contextmanager
+    def relay(self, path: Path) -> Iterator[None]:
+        """A relay's process between the signer's socket at `path` and the watchtower."""
+        tls = self.authority.issue(Identity(Role.RELAY, "hot-1"))
+        gateways = shown([f"localhost:{self.port}"])
+        lines = [f"gateways = {gateways}", f'socket = "{path}"', *tls_lines(tls)]
+        (self.folder / "relay.toml").write_text("\n".join(lines))
+        process = self.spawn("relay")
+        try:
+            yield
+        finally:
+            process.kill()
+            process.communicate()
 
-    def _hear(self) -> None:
-        if self.silent:
-            raise WatchtowerUnreachableError("the watchtower is silenced by the test")
+    @contextmanager
+    def client(self, role: Role = Role.OFFICER) -> Iterator[Watchtower]:
+        """The watchtower as somebody of this role asks it."""
+        tls = self.authority.issue(Identity(role, "somebody"))
+        with Watchtower(f"localhost:{self.port}", tls, timedelta(seconds=15)) as tower:
+            yield tower
 
-    def _acknowledge(self, item: bytes) -> Signed | None:
-        self.submitted.append(item)
-        receipt = open_receipt(self.audit_keys, item)
-        if receipt.transaction_id and receipt.outcome == "signed":
-            self.receipts[receipt.transaction_id] = receipt
-        return self._sign(Ack(key=public("watchtower"), receipt=digest(encode(receipt))))
+    def status(self) -> wire.GetStatusResponse:
+        with self.client() as tower:
+            return tower.get_status()
 
-    async def _dead(self, name: str) -> Signed | None:
-        receipt = self.receipts.get(name)
-        if receipt is None or self.blind or not await self._is_dead(receipt):
-            return None
-        word = Dead(key=public("watchtower"), intent=receipt.intent, transaction_id=name)
-        return self._sign(word)
+    def log(self) -> str:
+        """Return what it wrote, over all its starts."""
+        return (self.folder / "log").read_text()
 
-    async def _is_dead(self, receipt: Receipt) -> bool:
-        """It has failed, finally; or it stands on a value that is past, and has not landed."""
-        status = await self.node.status(receipt.transaction_id)
-        if status is not None:
-            return status.commitment == "finalized" and status.err is not None
-        account = await self.node.account(receipt.nonce_account, "finalized")
-        if account is None:
-            return False
-        value = account.data[40:72]  # version, state, authority, then the value
-        return value.hex() != receipt.nonce_value
+    def until(
+        self, fits: Callable[[wire.GetStatusResponse], bool], seconds: float = SECONDS_MAX
+    ) -> wire.GetStatusResponse:
+        """Ask for the status until it fits; AssertionError shows the last one that did not."""
+        with self.client() as tower:
+            return until(tower.get_status, fits, seconds)
 
-    async def _resolved(self) -> tuple[Resolved, ...]:
-        sums: dict[str, int] = {}
-        for receipt in [item for item in self.receipts.values() if item.intent]:
-            status = await self.node.status(receipt.transaction_id)
-            landed = status is not None and status.commitment == "finalized"
-            if landed or await self._is_dead(receipt):
-                sums[receipt.wallet] = sums.get(receipt.wallet, 0) + receipt.amount
-        return tuple(Resolved(wallet=name, asset="SOL", amount=sums[name]) for name in sums)
 
-    def _sign(self, word: Statement) -> Signed | None:
-        return self.tamper(sign(key("watchtower"), word))
+def until(ask: Callable[[], Any], fits: Callable[[Any], bool], seconds: float = SECONDS_MAX) -> Any:
+    """Return the first answer that fits."""
+    end = time.monotonic() + seconds
+    while not fits(answer := ask()):
+        assert time.monotonic() < end, answer
+        time.sleep(0.05)
+    return answer
+
+
+def leased(status: wire.GetStatusResponse) -> bool:
+    """Tell whether the signer has a lease and nothing speaks against the next."""
+    return not status.signers[0].problem and bool(status.signers[0].lease_until)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def shown(value: Any) -> str:
+    """Return a value as TOML writes it."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    return f'"{value}"'
+
+
+def tls_lines(tls: TlsFiles) -> list[str]:
+    files = (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key))
+    return ["[tls]", *(f'{name} = "{path}"' for name, path in files), ""]
+
+
+def write_key(path: Path, name: str) -> None:
+    """Write `key(name)` as a key file that only its owner can read."""
+    private = Ed25519PrivateKey.from_private_bytes(bytes(key(name)))
+    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = private.private_bytes(serialization.Encoding.PEM, form, none)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(pem)
