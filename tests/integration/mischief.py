@@ -17,7 +17,7 @@ from custody.gateway import Gateway, SignerUnreachableError
 from kura.signer.v1 import signer_pb2 as wire
 from signer.frames import reply_to
 from signer.guard import Guard
-from tests.integration.tower import LocalTower
+from tests.integration.local_tower import LocalTower
 
 
 class Crash(BaseException):
@@ -37,8 +37,9 @@ def crash_in(where: type, effect: str, patch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class LocalGateway(Gateway):
-    """Hands jobs to the guard, which `tower` gives a lease first. `refuse` and `replies_lost` are used up by transfers.
+    """Hands jobs to the guard, which `tower` gives a lease first.
 
+    `refuse` and `replies_lost` are used up by transfers.
     `asked` keeps every transfer that the guard was asked for, `shown` those of them that it was
     only shown (they have no chain parameters); `tamper` changes what it signed.
     """
