@@ -37,8 +37,9 @@ def crash_in(where: type, effect: str, patch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class LocalGateway(Gateway):
-    """Hands jobs to the guard, which `tower` gives a lease first. `refuse` and `replies_lost` are used up by transfers.
+    """Hands jobs to the guard, which `tower` gives a lease first.
 
+    `refuse` and `replies_lost` are used up by transfers.
     `asked` keeps every transfer that the guard was asked for, `shown` those of them that it was
     only shown (they have no chain parameters); `tamper` changes what it signed.
     """

@@ -35,8 +35,8 @@ from signer.hsm import Token
 from signer.journal import Journal
 from signer.keys import AUDIT_LABEL
 from tests.factories import public
-from tests.integration.local_tower import LocalTower
 from tests.integration.mischief import Crash, LocalGateway, NodeLine
+from tests.integration.local_tower import LocalTower
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "example.toml"
 WALLET = "hot-sol"
@@ -216,8 +216,8 @@ class Works:
             await self.sql("SELECT digest, state, waiting_for, nonce_index FROM withdrawal"),
             await self.sql("SELECT count(*) FROM event WHERE position IS NULL"),
             await self.sql(
-                "SELECT wallet, index, value, spent, holder, opening_id, acknowledged, reserved FROM nonce"
-                " ORDER BY wallet, index"
+                "SELECT wallet, index, value, spent, holder, opening_id, acknowledged, reserved"
+                " FROM nonce ORDER BY wallet, index"
             ),
             await self.sql("SELECT * FROM balance"),
             await self.sql(
