@@ -56,8 +56,9 @@ class Clock:
         """Return the moment, its ticks following those of the last one kept."""
         seen, last = self._look(), self._last
         if seen.boot != last.boot or seen.steady < last.steady:
-            # The host was off, nobody knows for how long: not counted, the safe way.
-            last = replace(seen, wall=max(seen.wall, last.wall), tick=self._floor)
+            # The host was off, nobody knows for how long: not counted, the safe way. Its clock is
+            # believed until a lease says otherwise: one that was ahead once would lock us for long.
+            last = replace(seen, tick=self._floor)
             self._last = self._believed = last
         return replace(seen, tick=max(self._floor, last.tick + seen.steady - last.steady))
 
