@@ -11,6 +11,7 @@ from policies.fields import key_text
 from policies.policy import Policy
 from policies.statements import Signed
 from signer import anchor
+from signer.alarm import Alarm
 from signer.clock import Clock, Look, Moment, look
 from signer.freezes import Freezes
 from signer.governance import Governance
@@ -23,6 +24,8 @@ from signer.requests import Requests
 from signer.transfers import Transfers
 from signer.upkeep import Upkeep
 from signer.versions import Versions
+
+_TIMELESS = frozenset({"alarm_sweep"})  # a theft must not wait until somebody sets a clock
 
 
 class Guard:
@@ -37,6 +40,7 @@ class Guard:
         self._leases = Leases(journal, self._keys, requests, self._clock)
         self._versions = Versions(self._governance)
         self._transfers = Transfers(journal, self._keys, requests, self._leases)
+        self._alarm = Alarm(journal, self._keys, requests)
         self._upkeep = Upkeep(journal, self._keys, self._leases)
         self._lock = anchor.find_lock(journal, token.records())
         self._anchored = anchor.Anchored(token, journal)
@@ -60,18 +64,23 @@ class Guard:
 
     def _answer(self, job: wire.Job, at: Moment) -> Answer:
         policy = self._versions.policy
-        refusal = self._lock or self._clock.refuse(at)
+        verb = job.WhichOneof("verb")
+        refusal = self._lock or (None if verb in _TIMELESS else self._clock.refuse(at))
         if refusal:
             return Answer(refusal)
         if policy is None:
             return Answer(Refusal(Code.POLICY_MISSING, "this signer has no policy yet"))
-        match job.WhichOneof("verb"):
+        match verb:
             case "transfer":
                 return self._transfers.transfer(policy, job.transfer, at)
             case "end":
                 return self._transfers.end(policy, job.end, at)
             case "nonce_open":
                 return self._upkeep.open(policy, job.nonce_open, at)
+            case "nonce_advance":
+                return self._upkeep.advance(policy, job.nonce_advance, at)
+            case "alarm_sweep":
+                return self._alarm.sweep(policy, job.alarm_sweep, at)
             case "apply":
                 return Answer(self._apply(policy, job.apply, at))
             case "hello":
