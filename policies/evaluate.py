@@ -103,7 +103,7 @@ def evaluate(policy: Policy, intent: Intent, facts: Facts) -> Allowed | Refusal:
     if wallet is None:
         words = f"no wallet is called {intent.wallet}"
         return Refusal(Code.WALLET_UNKNOWN, words, field="wallet")
-    refusal = _check_place(policy, wallet, intent) or _check_time(intent, facts.now)
+    refusal = _check_place(policy, wallet, intent) or check_time(intent, facts.now)
     if refusal:
         return refusal
     if not wallet.enabled:
@@ -130,6 +130,16 @@ def evaluate(policy: Policy, intent: Intent, facts: Facts) -> Allowed | Refusal:
         or _check_hours(rule, facts)
         or allowed
     )
+
+
+def check_time(intent: Intent, now: int) -> Refusal | None:
+    """Return why the intent is not of this time, or None."""
+    if intent.expires <= now:
+        return Refusal(Code.INTENT_EXPIRED, "the intent has expired", field="expires")
+    if intent.created > now + EARLY_MS:
+        words = "the intent was created in the future"
+        return Refusal(Code.INTENT_EARLY, words, field="created")
+    return None
 
 
 def check_windows(
@@ -238,15 +248,6 @@ def _check_place(policy: Policy, wallet: Wallet, intent: Intent) -> Refusal | No
     if intent.destination.address == wallet.address:
         words = "the destination is the wallet itself"
         return Refusal(Code.DESTINATION_INVALID, words, field="destination.address")
-    return None
-
-
-def _check_time(intent: Intent, now: int) -> Refusal | None:
-    if intent.expires <= now:
-        return Refusal(Code.INTENT_EXPIRED, "the intent has expired", field="expires")
-    if intent.created > now + EARLY_MS:
-        words = "the intent was created in the future"
-        return Refusal(Code.INTENT_EARLY, words, field="created")
     return None
 
 

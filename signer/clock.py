@@ -1,9 +1,11 @@
 """The signer's time: the host's clock for what people wrote down, ticks for what the signer counts.
 
-A tick is a millisecond in which this host ran (CLOCK_BOOTTIME): ticks go on over restarts of the
-process, stand still while the host is off, and do not care how the host's clock is set. Windows,
-delays and cooling are counted in ticks, so that no clock empties or skips them. What reads
-the host's clock (expiry, hours) is refused while that clock and the ticks disagree.
+A tick is Unix ms by the watchtower's clock: each lease lifts it to its time, and CLOCK_BOOTTIME
+moves it on, over restarts of the process too. It never goes back: where the host's oscillator runs
+faster than the watchtower's, it stands still until leases have caught up. It stands still while the
+host is off, and does not care how the host's clock is set. Windows, delays and cooling are counted
+in ticks, so that no clock empties or skips them. What reads the host's clock (expiry, hours, when a
+lease was made) is refused while that clock and CLOCK_BOOTTIME disagree.
 """
 
 import time
@@ -14,7 +16,7 @@ from pathlib import Path
 from policies.codes import Code, Refusal
 
 DRIFT_MS = 30_000
-_DRIFTS_TICKS = 24 * 3600 * 1000
+_DRIFTS_MS = 24 * 3600 * 1000
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -25,18 +27,20 @@ class Moment:
     wall: int
     steady: int
     boot: str
-    tick: int = 0
+    tick: int
 
 
 Look = Callable[[], Moment]
 
 
 def look() -> Moment:
-    """Return what the host says; `tick` is filled in by `Clock`."""
+    """Return what the host says; its clock is the tick until a `Clock` counts on from a journal."""
+    wall = time.time_ns() // 1_000_000
     return Moment(
-        wall=time.time_ns() // 1_000_000,
+        wall=wall,
         steady=time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000,
         boot=_BOOT_ID.read_text().strip(),
+        tick=wall,
     )
 
 
@@ -45,6 +49,7 @@ class Clock:
 
     def __init__(self, last: Moment, look: Look) -> None:
         self._last = self._believed = last
+        self._floor = last.tick
         self._look = look
 
     def now(self) -> Moment:
@@ -52,9 +57,13 @@ class Clock:
         seen, last = self._look(), self._last
         if seen.boot != last.boot or seen.steady < last.steady:
             # The host was off, nobody knows for how long: not counted, the safe way.
-            last = replace(seen, wall=max(seen.wall, last.wall), tick=last.tick)
+            last = replace(seen, wall=max(seen.wall, last.wall), tick=self._floor)
             self._last = self._believed = last
-        return replace(seen, tick=last.tick + seen.steady - last.steady)
+        return replace(seen, tick=max(self._floor, last.tick + seen.steady - last.steady))
+
+    def lift(self, moment: Moment, time: int) -> None:
+        """Go on from the time of a lease that came at `moment`."""
+        self._last, self._floor = replace(moment, tick=time), moment.tick
 
     def refuse(self, moment: Moment) -> Refusal | None:
         """Return why the host's clock is not believed at `moment`, or None."""
@@ -71,6 +80,6 @@ class Clock:
 
         Not more often: who sets the clock by little, again and again, would reach any time.
         """
-        self._last = moment
-        if moment.tick - self._believed.tick >= _DRIFTS_TICKS:
+        self._floor = moment.tick
+        if moment.steady - self._believed.steady >= _DRIFTS_MS:
             self._believed = moment

@@ -1,12 +1,12 @@
 """What each wallet let through, kept for the windows. Keyed by wallet, asset, scope and holder.
 
 Neither a policy version nor a renamed rule resets a counter. One that a recovered journal never saw
-starts full.
+starts full, but that of upkeep: the nonces have to be advanced before anything else is signed.
 """
 
 from collections.abc import Iterable, Mapping
 
-from policies.windows import Counter, Period, Usage
+from policies.windows import Counter, Period, Scope, Usage
 from signer.journal import Journal
 
 _IDLE_TICKS = Period.MONTH.value + 2 * Period.MONTH.width
@@ -42,4 +42,6 @@ def _read(journal: Journal, wallet: tuple[str, str], counter: Counter) -> Usage:
     row = journal.db.execute(f"SELECT buckets FROM counter {_WHERE}", where).fetchone()  # noqa: S608
     if row:
         return Usage.decode(row[0])
-    return Usage() if journal.recovered is None else Usage.full(journal.recovered)
+    if journal.recovered is None or counter.scope is Scope.UPKEEP:
+        return Usage()
+    return Usage.full(journal.recovered)

@@ -21,9 +21,9 @@ from signer import anchor, hardening
 from signer.chains.solana_address import encode_address
 from signer.clock import Clock, look
 from signer.governance import Governance
-from signer.guard import AUDIT_LABEL
 from signer.hsm import Token
 from signer.journal import Journal, JournalError
+from signer.keys import AUDIT_LABEL
 from signer.pin import PinUnreadableError, read_pin
 from signer.pkcs11 import (
     HsmError,

@@ -1,6 +1,6 @@
 """Frames over a Unix socket: a 4-byte big-endian length, then one protobuf message.
 
-Bounded: 1 MiB a frame, 1,000 jobs, a few connections at once. The peer's uid is checked by the
+Bounded: 1 MiB a frame, 250 jobs, a few connections at once. The peer's uid is checked by the
 kernel's word (SO_PEERCRED) before a byte is read.
 """
 
@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from kura.signer.v1 import signer_pb2 as wire
 
 FRAME_BYTES_MAX = 1024 * 1024
-JOBS_MAX = 1_000
+JOBS_MAX = 250
 CONNECTIONS_MAX = 8
 _ENVELOPE_BYTES = 11  # a tag and the longest varint: of the id, of a result's length
 _LENGTH = struct.Struct(">I")

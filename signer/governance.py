@@ -4,6 +4,7 @@ They only move forward. A version is one entry of the journal: in force whole, o
 """
 
 from policies.policy import Policy
+from policies.policy_file import parse_policy
 from policies.statements import Book, Destination
 from signer.clock import Moment
 from signer.journal import Journal, JournalError
@@ -37,12 +38,19 @@ class Governance:
 
     def put_in_force(self, policy: Policy, file: bytes, at: Moment) -> None:
         """Put the next version in force: what waited or was vetoed before it follows it no more."""
+        before = self.policy()
         with self._journal.entry(at, "policy", policy.digest) as db:
+            if before and parse_policy(before).watchtower != policy.watchtower:
+                db.execute("UPDATE meta SET watchtower = ''")
             db.execute("INSERT INTO policy VALUES (?, ?, ?)", (policy.version, policy.digest, file))
             keys = [(name, key) for name, keys in policy.requesters.items() for key in keys]
             db.executemany("INSERT OR IGNORE INTO requester_key VALUES (?, ?)", keys)
             db.execute("DELETE FROM proposal")
             db.execute("DELETE FROM veto")
+
+    def watchtower(self, policy: Policy) -> str:
+        """Return the key of the watchtower: the policy's, or what a recovery named since."""
+        return self._db.execute("SELECT watchtower FROM meta").fetchone()[0] or policy.watchtower
 
     def was_requester(self, requester: str, key: str) -> bool:
         """Tell whether any version named this key for this requester."""

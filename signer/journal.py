@@ -9,7 +9,7 @@ names the file that it goes on from, so that an older file beside the newest log
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -23,7 +23,7 @@ CREATE TABLE meta (
   id INTEGER PRIMARY KEY CHECK (id = 1), journal TEXT NOT NULL, created INTEGER NOT NULL,
   recovered INTEGER, sequence INTEGER NOT NULL, head BLOB NOT NULL,
   wall INTEGER NOT NULL, steady INTEGER NOT NULL, boot TEXT NOT NULL, tick INTEGER NOT NULL,
-  file INTEGER NOT NULL
+  file INTEGER NOT NULL, epoch TEXT NOT NULL, watchtower TEXT NOT NULL
 ) STRICT;
 CREATE TABLE head (sequence INTEGER PRIMARY KEY, head BLOB NOT NULL) STRICT;
 
@@ -33,8 +33,14 @@ CREATE TABLE request (
 ) STRICT;
 CREATE INDEX request_key ON request (substr(key, 1, 8));
 CREATE TABLE message (
-  number INTEGER PRIMARY KEY, message BLOB NOT NULL, time INTEGER NOT NULL
+  number INTEGER PRIMARY KEY, message BLOB NOT NULL, cost INTEGER NOT NULL, time INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE issued (
+  id BLOB PRIMARY KEY, wallet TEXT NOT NULL, cost INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE committed (
+  wallet TEXT NOT NULL, asset TEXT NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (wallet, asset)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE sight (
   intent BLOB PRIMARY KEY, tick INTEGER NOT NULL, expires INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -58,6 +64,10 @@ CREATE TABLE proposal (digest TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, W
 CREATE TABLE veto (
   change TEXT NOT NULL, person TEXT NOT NULL, PRIMARY KEY (change, person)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE freeze (
+  digest TEXT PRIMARY KEY, wallet TEXT NOT NULL, person TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE swept (message BLOB PRIMARY KEY, wallet TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE book (version INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT;
 CREATE TABLE book_entry (
   network TEXT NOT NULL, address TEXT NOT NULL, memo TEXT NOT NULL, tick INTEGER NOT NULL,
@@ -124,7 +134,7 @@ class Journal:
             *(0, _NOTHING),
             *(at.wall, at.steady, at.boot, at.tick, file),
         )
-        db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '')", values)
         db.execute("INSERT INTO head VALUES (0, ?)", (_NOTHING,))
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # raises where closing would hide a full disk
         db.close()
@@ -142,6 +152,18 @@ class Journal:
     def head_at(self, sequence: int) -> bytes | None:
         """Return the head after that many entries; None when there are fewer, or long more."""
         row = self.db.execute("SELECT head FROM head WHERE sequence = ?", (sequence,)).fetchone()
+        return row[0] if row else None
+
+    def issued(self, signed: Sequence[tuple[bytes, str, int]], at: Moment) -> None:
+        """Remember what no intent asked for: each signature, its wallet, its cost in base units."""
+        if signed:
+            with self.entry(at, "issued", *(signature for signature, _, _ in signed)) as db:
+                db.executemany("INSERT OR IGNORE INTO issued VALUES (?, ?, ?)", signed)
+
+    def cost_of_issued(self, signature: bytes) -> int | None:
+        """Return what it cost; None when no such signature was given without an intent."""
+        query = "SELECT cost FROM issued WHERE id = ?"
+        row = self.db.execute(query, (signature,)).fetchone()
         return row[0] if row else None
 
     @contextmanager

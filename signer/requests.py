@@ -5,10 +5,11 @@ the signed bytes for KEEP_MS. Written before the token signs.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from policies.evaluate import EARLY_MS
+from policies.policy_file import NONCE_POOL_MAX
 from policies.statements import Intent
 from policies.windows import Counter
 from signer.clock import Moment
@@ -20,6 +21,7 @@ SIGHTS_MAX = 100_000
 _FORGET_EVERY = 60_000  # ticks
 _FORGET_TICKS = 60 * 24 * 3600 * 1000
 _LOOKED_AT_ONCE = 32
+_UNSIGNED = (None, bytes(64))  # of a request that was ended at once; of one that is reserved
 
 
 class State(IntEnum):
@@ -36,13 +38,17 @@ class NonceUsed(Exception):  # noqa: N818 - an answer of the journal, not a faul
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What the journal holds of a request. `message` is b"" once it is no longer kept."""
+    """What the journal holds of a request, its cost in base units.
+
+    `message` is b"" and `cost` 0 once they are no longer kept; `signature` b"" where there is none.
+    """
 
     number: int
     intent: str
     state: State
     signature: bytes
     message: bytes
+    cost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +86,44 @@ class Requests:
         """Return what was reserved, signed or ended for this request."""
         key = _key(requester, request_id)
         row = self._db.execute(
-            "SELECT number, intent, state, signature, message.message FROM request"
+            "SELECT number, intent, state, signature, message, cost FROM request"
             " LEFT JOIN message USING (number) WHERE substr(key, 1, 8) = ? AND key = ?",
             (key[:8], key),
         ).fetchone()
         if row is None:
             return None
-        number, intent, state, signature, message = row
-        return Past(number, intent.hex(), State(state), signature or b"", message or b"")
+        number, intent, state, signature, message, cost = row
+        signature = b"" if signature in _UNSIGNED else signature
+        return Past(number, intent.hex(), State(state), signature, message or b"", cost or 0)
+
+    def find_signed(self, wallet: str, nonce_value: bytes, signature: bytes) -> Past | None:
+        """Return what this signature is of, on this value of any of the wallet's nonces."""
+        nonces = [_nonce(wallet, index, nonce_value) for index in range(NONCE_POOL_MAX)]
+        marks = ", ".join("?" * len(nonces))
+        row = self._db.execute(
+            f"SELECT number, intent, state, message, cost FROM request LEFT JOIN message"  # noqa: S608
+            f" USING (number) WHERE nonce IN ({marks}) AND signature = ?",
+            (*nonces, signature),
+        ).fetchone()
+        if row is None:
+            return None
+        number, intent, state, message, cost = row
+        return Past(number, intent.hex(), State(state), signature, message or b"", cost or 0)
 
     def reserve(self, reservation: Reservation, at: Moment) -> Past:
         """Remember a message before it is signed, and count it; NonceUsed: its nonce is taken."""
         intent, digest = reservation.intent, bytes.fromhex(reservation.digest)
-        place = (intent.wallet, reservation.nonce_index, reservation.nonce_value.hex())
-        nonce = int.from_bytes(hashlib.sha256(repr(place).encode()).digest()[:8], "big") >> 1
+        nonce = _nonce(intent.wallet, reservation.nonce_index, reservation.nonce_value)
         if self._db.execute("SELECT 1 FROM request WHERE nonce = ?", (nonce,)).fetchone():
             raise NonceUsed
         message = hashlib.sha256(reservation.message).digest()
         with self._journal.entry(at, "reserve", digest, message, reservation.cost) as db:
             key = _key(intent.requester, intent.request_id)
-            values = (key, digest, State.RESERVED, bytes(64), nonce, at.wall)
+            values = (key, digest, State.RESERVED, _UNSIGNED[1], nonce, at.wall)
             done = db.execute("INSERT INTO request VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
             number = int(done.lastrowid or 0)
-            kept = (number, reservation.message, at.wall)
-            db.execute("INSERT INTO message VALUES (?, ?, ?)", kept)
+            kept = (number, reservation.message, reservation.cost, at.wall)
+            db.execute("INSERT INTO message VALUES (?, ?, ?, ?)", kept)
             db.execute(
                 "INSERT INTO destination VALUES (?, ?, ?) ON CONFLICT (key)"
                 " DO UPDATE SET sent = min(sent, 9223372036854775807 - excluded.sent)"
@@ -112,10 +132,18 @@ class Requests:
             )
             wallet = (intent.wallet, intent.asset)
             charge(self._journal, wallet, reservation.counters, reservation.cost, at.tick)
+            self._commit(wallet, reservation.cost)
             self._prune(at)
-        return Past(number, reservation.digest, State.RESERVED, b"", reservation.message)
+        rest = (b"", reservation.message, reservation.cost)
+        return Past(number, reservation.digest, State.RESERVED, *rest)
 
-    def record(self, past: Past, signature: bytes, at: Moment) -> None:
+    def committed(self, wallet: str, asset: str) -> int:
+        """Return the base units of all that was reserved in this journal and not ended unsigned."""
+        query = "SELECT amount FROM committed WHERE (wallet, asset) = (?, ?)"
+        row = self._db.execute(query, (wallet, asset)).fetchone()
+        return row[0] if row else 0
+
+    def record(self, past: Past, signature: bytes, at: Moment) -> Past:
         """Remember the signature of a reserved message."""
         with self._journal.entry(at, "sign", past.number, signature) as db:
             query = "UPDATE request SET state = ?, signature = ? WHERE (number, state) = (?, ?)"
@@ -123,9 +151,13 @@ class Requests:
             if db.execute(query, values).rowcount != 1:
                 raise JournalError(f"intent {past.intent} is not reserved, or signed already")
             self._forget_sight(past.intent)
+        return replace(past, state=State.SIGNED, signature=signature)
 
     def end(self, intent: Intent, digest: str, past: Past | None, at: Moment) -> None:
-        """Put a tombstone on a request that was not signed; one that is there stays."""
+        """Put a tombstone on a request that was not signed, or that can never land any more.
+
+        One that is there stays, and so does the signature. What never was signed is uncommitted.
+        """
         if past and past.state is State.ENDED:
             return
         with self._journal.entry(at, "end", bytes.fromhex(digest)) as db:
@@ -134,6 +166,8 @@ class Requests:
                     "UPDATE request SET state = ? WHERE number = ?", (State.ENDED, past.number)
                 )
                 db.execute("DELETE FROM message WHERE number = ?", (past.number,))
+                if past.state is State.RESERVED:
+                    self._commit((intent.wallet, intent.asset), -past.cost)
             else:
                 key = _key(intent.requester, intent.request_id)
                 values = (key, bytes.fromhex(digest), State.ENDED, at.wall)
@@ -174,6 +208,14 @@ class Requests:
             destination_sent=sent,
         )
 
+    def _commit(self, wallet: tuple[str, str], cost: int) -> None:
+        self._db.execute(
+            "INSERT INTO committed VALUES (?, ?, ?) ON CONFLICT (wallet, asset)"
+            " DO UPDATE SET amount = min(amount, 9223372036854775807 - max(0, excluded.amount))"
+            " + excluded.amount",
+            (*wallet, cost),
+        )
+
     def _make_room(self, at: Moment) -> None:
         """Where it is full, forget intents that expired and destinations that were never paid.
 
@@ -208,6 +250,12 @@ class Requests:
             " JOIN request USING (number) WHERE state = ? ORDER BY number LIMIT ?)",
             (at.wall - KEEP_MS, State.SIGNED, _LOOKED_AT_ONCE),
         )
+
+
+def _nonce(wallet: str, index: int, value: bytes) -> int:
+    """Name one value of a nonce account in 63 bits."""
+    place = repr((wallet, index, value.hex())).encode()
+    return int.from_bytes(hashlib.sha256(place).digest()[:8], "big") >> 1
 
 
 def _place(intent: Intent) -> bytes:

@@ -1,8 +1,8 @@
 """APPLY: the versions in force, and what puts the next one in force. Decided here alone.
 
-A policy version that only tightens acts at once. Another waits, from when the signer first saw it
-with its quorum's signatures, for the delay of the version in force; any officer may veto it
-meanwhile, except one whom it removes. An address-book version acts at once.
+A policy version that only tightens acts at once. Another needs the watchtower's word that the delay
+of the version in force has passed; any officer may veto it meanwhile, except one whom it removes.
+When the signer first saw it tells only when that may be. An address-book version acts at once.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from policies.differences import only_tightens
 from policies.durations import format_duration
 from policies.policy import Policy
 from policies.policy_file import parse_policy
-from policies.statements import Signed, digest
-from signer.clock import Moment
+from policies.statements import Elapsed, Signed, StatementError, decode, digest, verify
+from signer.clock import DRIFT_MS, Moment
 from signer.governance import Governance
 
 VETOES_MAX = 64
@@ -28,17 +28,6 @@ class Versions:
         self._governance = governance
         file = governance.policy()
         self.policy = parse_policy(file) if file else None
-
-    def apply(self, policy: Policy, job: wire.Apply, at: Moment) -> wire.Applied | Refusal:
-        """Put a version in force or note an order; or say why not, or why not yet."""
-        match job.WhichOneof("subject"):
-            case "book":
-                return self._book(policy, job.book, at)
-            case "policy":
-                return self._policy(policy, job.policy, at)
-            case "veto":
-                return self._veto(policy, _signed([job.veto])[0], at)
-        return Refusal(Code.JOB_MALFORMED, "the change is of no kind that this signer has")
 
     def proposals(self, at: Moment) -> list[wire.Proposal]:
         """Return the policy versions that wait, with when their delay is over."""
@@ -53,40 +42,62 @@ class Versions:
             for change, tick in self._governance.proposals().items()
         ]
 
-    def _policy(
+    def policy_version(
         self, in_force: Policy, job: wire.PolicyVersion, at: Moment
     ) -> wire.Applied | Refusal:
+        """Put it in force when it tightens, or when the watchtower says that its delay is over."""
         if digest(job.file) == in_force.digest:
             return wire.Applied(digest=in_force.digest)
         policy = open_policy(in_force, job.file, _signed(job.changes), at.wall)
         if isinstance(policy, Refusal):
             return policy
         if not only_tightens(in_force, policy):
-            refusal = self._refuse_loosening(in_force, policy, at)
+            refusal = self._refuse_loosening(in_force, policy, job, at)
             if refusal:
                 return refusal
         self._governance.put_in_force(policy, job.file, at)
         self.policy = policy
         return wire.Applied(digest=policy.digest)
 
-    def _refuse_loosening(self, in_force: Policy, policy: Policy, at: Moment) -> Refusal | None:
+    def _refuse_loosening(
+        self, in_force: Policy, policy: Policy, job: wire.PolicyVersion, at: Moment
+    ) -> Refusal | None:
         for person in self._governance.vetoes(policy.digest):
             if person in policy.people:
                 return Refusal(Code.POLICY_VETOED, f"{person} vetoed this version")
+        if job.HasField("elapsed"):
+            return self._refuse_elapsed(in_force, policy.digest, _signed([job.elapsed])[0], at)
         seen = self._governance.propose(policy.digest, at)
         if seen is None:
             return Refusal(Code.POLICY_DELAYED, "too many wait: activate one, or one that tightens")
         earliest = self._earliest(in_force, seen, at)
-        if earliest <= at.wall:
-            return None
-        words = "it does more than tighten, so it waits "
-        words += f"{format_duration(in_force.change_delay)} from when the signer first saw it"
+        words = "it does more than tighten, so it waits until the watchtower says that "
+        words += f"{format_duration(in_force.change_delay)} have passed"
         return Refusal(Code.POLICY_DELAYED, words, rule="change_quorum.delay", earliest=earliest)
+
+    def _refuse_elapsed(
+        self, in_force: Policy, change: str, signed: Signed, at: Moment
+    ) -> Refusal | None:
+        try:
+            elapsed = decode(Elapsed, signed.statement)
+        except StatementError as error:
+            return Refusal(Code.ELAPSED_INVALID, str(error), field=error.field)
+        if elapsed.key != self._governance.watchtower(in_force) or not verify(elapsed.key, signed):
+            words = "the signature is not the watchtower's"
+            return Refusal(Code.ELAPSED_INVALID, words, field="key")
+        if elapsed.change != change:
+            words = "it is about another version"
+            return Refusal(Code.ELAPSED_INVALID, words, field="change")
+        if elapsed.time > at.wall + DRIFT_MS:
+            words = "it speaks of a time to come"
+            return Refusal(Code.ELAPSED_INVALID, words, field="time")
+        return None
 
     def _earliest(self, in_force: Policy, seen: int, at: Moment) -> int:
         return at.wall + max(0, in_force.change_delay - (at.tick - seen))
 
-    def _veto(self, policy: Policy, signed: Signed, at: Moment) -> wire.Applied | Refusal:
+    def veto(self, policy: Policy, signed: Signed, at: Moment) -> wire.Applied | Refusal:
+        """Note one officer's veto of a version that waits, or may come."""
         veto = open_veto(policy, signed)
         if isinstance(veto, Refusal):
             return veto
@@ -97,7 +108,8 @@ class Versions:
         self._governance.veto(veto.change, veto.person, at)
         return wire.Applied(digest=veto.change)
 
-    def _book(self, policy: Policy, job: wire.BookVersion, at: Moment) -> wire.Applied | Refusal:
+    def book(self, policy: Policy, job: wire.BookVersion, at: Moment) -> wire.Applied | Refusal:
+        """Put the next version of the address book in force."""
         in_force = self._governance.book_version()
         name = digest(job.statement)
         if in_force[1] == name:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.signature_file import format_signature
@@ -21,6 +22,7 @@ from policies.statements import digest
 from signer.frames import read_frame, write_frame
 from tests import softhsm
 from tests.factories import HOUR, key, make_change, sign
+from tests.signing import HELLO, lease_job
 
 SIGNER = str(Path(sys.executable).with_name("signer"))
 # A network namespace of its own with only `lo`; without root, a user namespace too.
@@ -154,6 +156,11 @@ class Host:
             frame = read_frame(connection)
         assert frame
         return wire.Reply.FromString(frame).results[0]
+
+    def lease(self, **changes: Any) -> None:
+        """Give the serving signer a lease of now, as the watchtower does."""
+        job = lease_job(self.ask(HELLO), **{"time": now()} | changes)
+        assert self.ask(job).applied.digest
 
     def file(self, name: str, content: bytes) -> Path:
         path = self.directory / name

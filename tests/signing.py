@@ -5,7 +5,7 @@ the journal its address book with CUSTOMER. The guard's clock stands at NOW unti
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ from policies.statements import (
     Approval,
     Book,
     Change,
+    Hello,
     Intent,
+    Lease,
     Recover,
     Signed,
     Statement,
+    decode,
     digest,
     encode,
+    verify,
 )
 from signer.anchor import begin
 from signer.clock import Moment
@@ -43,8 +47,19 @@ from tests.softhsm import SoftHsm, import_key
 
 _SIGNERS = {
     public(name): key(name)
-    for name in ("alice", "alice-2", "bob", "carol", "exchange", "partner", "screening", "tracing")
+    for name in (
+        "alice",
+        "alice-2",
+        "bob",
+        "carol",
+        "exchange",
+        "partner",
+        "screening",
+        "tracing",
+        "watchtower",
+    )
 }
+STATUS, HELLO = wire.Job(status=wire.Status()), wire.Job(hello=wire.Hello())
 
 
 class SignerRig:
@@ -60,7 +75,8 @@ class SignerRig:
         self.policy = parse_policy(file)
         hold_keys(softhsm, "hot-sol", "audit")
         self.steady = 0
-        journal = Journal.create(path, replace(self.look(), wall=NOW - HOUR))
+        self.leased = True
+        journal = Journal.create(path, replace(self.look(), wall=NOW - HOUR, tick=NOW - HOUR))
         token = softhsm.open()
         begin(token, journal)
         token.close()
@@ -77,7 +93,8 @@ class SignerRig:
 
     def look(self) -> Moment:
         """What the host's clocks say: steady goes on with now, unless a test sets the clock."""
-        return Moment(wall=self.now, steady=self.now - NOW + self.steady + HOUR, boot=self.boot)
+        steady = self.now - NOW + self.steady + HOUR
+        return Moment(wall=self.now, steady=steady, boot=self.boot, tick=self.now)
 
     def set_clock(self, now: int) -> None:
         """Set the host's clock, as an operator or an attacker does: no time passes."""
@@ -93,8 +110,25 @@ class SignerRig:
         self.start()
 
     def ask(self, job: wire.Job) -> wire.Result:
+        """Return what the signer answers, under a fresh lease unless the test gives its own."""
+        if self.leased and not self.ask_unleased(STATUS).status.lease_until:
+            self.renew()
+        return self.ask_unleased(job)
+
+    def ask_unleased(self, job: wire.Job) -> wire.Result:
         (result,) = self.guard.answer([job])
         return result
+
+    def renew(self) -> None:
+        """Hand over a lease of now, unless the signer says nothing of itself."""
+        hello = self.ask_unleased(HELLO)
+        if hello.HasField("hello"):
+            self.ask_unleased(lease_job(hello, time=self.now))
+
+    def lease(self, **changes: Any) -> wire.Result:
+        """Hand over a lease of now, as the watchtower makes it, but for `changes`."""
+        job = lease_job(self.ask_unleased(HELLO), **{"time": self.now} | changes)
+        return self.ask_unleased(job)
 
     def signed(self, job: wire.Job) -> wire.Signed:
         """Return what was signed; the result must not be a refusal."""
@@ -150,6 +184,16 @@ def transfer(intent: Intent | Signed, *approvals: Approval | Signed, **chain: An
     signed = [enveloped(approval) for approval in approvals]
     job = wire.Transfer(intent=enveloped(intent), approvals=signed, solana=solana)
     return wire.Job(transfer=job)
+
+
+def lease_job(result: wire.Result, **changes: Any) -> wire.Job:
+    """Return the watchtower's lease in answer to HELLO's result; `changes` must name the time."""
+    signed = Signed(result.hello.statement, result.hello.signature)
+    hello = decode(Hello, signed.statement)
+    assert verify(hello.key, signed)
+    seen = {**asdict(hello), "key": public("watchtower"), "audit_key": hello.key}
+    lease = Lease(**{**seen, "resolved": ()} | changes)
+    return wire.Job(apply=wire.Apply(lease=enveloped(lease)))
 
 
 def nonce_open(index: int = 0, blockhash: bytes = b"\x09" * 32, **changes: Any) -> wire.Job:

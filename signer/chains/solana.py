@@ -134,6 +134,14 @@ def transaction(message: bytes, signature: bytes) -> bytes:
     return signed
 
 
+def nonce_of(message: bytes) -> tuple[bytes, bytes] | None:
+    """Return (account, value) of the nonce that a message built here advances, None for none."""
+    value, steps = message[4 + 32 * message[3] :][:32], message[4 + 32 * message[3] + 33 :]
+    program, account = (message[4 + 32 * place :][:32] for place in (steps[0], steps[2]))
+    advances = program == _SYSTEM and steps[6:10] == _advance(bytes(32), bytes(32)).data
+    return (account, value) if advances else None
+
+
 def _advance(nonce_account: bytes, authority: bytes) -> _Instruction:
     return _Instruction(_SYSTEM, (nonce_account, _RECENT_BLOCKHASHES, authority), pack("<I", 4))
 

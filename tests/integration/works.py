@@ -30,9 +30,10 @@ from signer.anchor import begin
 from signer.chains.solana_address import encode_address
 from signer.clock import Moment, look
 from signer.governance import Governance
-from signer.guard import AUDIT_LABEL, Guard
+from signer.guard import Guard
 from signer.hsm import Token
 from signer.journal import Journal
+from signer.keys import AUDIT_LABEL
 from tests.factories import public
 from tests.integration.mischief import Crash, LocalGateway, NodeLine
 

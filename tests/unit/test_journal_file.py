@@ -15,7 +15,7 @@ from signer.journal import Journal, JournalError
 from tests.factories import NOW, make_policy, policy_file
 from tests.integration.mischief import Crash
 
-AT = Moment(wall=NOW, steady=1, boot="boot-1")
+AT = Moment(wall=NOW, steady=1, boot="boot-1", tick=NOW)
 
 
 @pytest.fixture

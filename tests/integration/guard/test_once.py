@@ -6,7 +6,7 @@ from solders.transaction import Transaction
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from signer.governance import Governance
-from signer.guard import SignatureFault
+from signer.keys import SignatureFault
 from signer.requests import State
 from tests.factories import HOUR, SOL, key, make_approval, make_book, make_intent, sign
 from tests.signing import SignerRig, apply_book, transfer
