@@ -158,6 +158,23 @@ def create_veto(name: str, veto: Signed) -> Ask[wire.Veto]:
     return Ask("CreateVeto", request, attrgetter("veto"))
 
 
+def create_freeze(freeze: Signed) -> Ask[wire.Freeze]:
+    """Hand over an officer's freeze."""
+    request = wire.CreateFreezeRequest(freeze=_statement(freeze))
+    return Ask("CreateFreeze", request, attrgetter("freeze"))
+
+
+def lift_freezes(orders: Sequence[Signed]) -> Ask[wire.LiftFreezesResponse]:
+    """Hand over what a quorum lifts."""
+    request = wire.LiftFreezesRequest(orders=map(_statement, orders))
+    return Ask("LiftFreezes", request, _whole)
+
+
+def list_freezes() -> Ask[wire.ListFreezesResponse]:
+    """Ask what is frozen."""
+    return Ask("ListFreezes", wire.ListFreezesRequest(), _whole)
+
+
 def create_book_version(
     book: bytes, changes: Sequence[Signed]
 ) -> Ask[wire.CreateBookVersionResponse]:

@@ -150,6 +150,18 @@ class AsyncCustodyCalls:
         """Hand over an officer's signed veto of `policyVersions/{digest}`."""
         return await self._call(asks.create_veto(name, veto))
 
+    async def create_freeze(self, freeze: Signed) -> wire.Freeze:
+        """Hand over an officer's signed freeze; it is `applied` once the signer has it."""
+        return await self._call(asks.create_freeze(freeze))
+
+    async def lift_freezes(self, orders: Sequence[Signed]) -> wire.LiftFreezesResponse:
+        """Hand over the same list of freezes to be lifted, signed by each of a quorum."""
+        return await self._call(asks.lift_freezes(orders))
+
+    async def list_freezes(self) -> wire.ListFreezesResponse:
+        """Return the freezes in force and on their way, and the epoch that orders name."""
+        return await self._call(asks.list_freezes())
+
     async def create_book_version(
         self, book: bytes, changes: Sequence[Signed]
     ) -> wire.CreateBookVersionResponse:

@@ -32,6 +32,7 @@ LINES: dict[str, tuple[Step, ...]] = {
     "confirm": (broadcast.confirm,),
     # Vetoes before versions: one that custody has is never too late because of custody.
     "signer": (
+        apply.apply_freeze,
         housekeeping.read_status,
         apply.apply_veto,
         apply.apply_policy,

@@ -1,4 +1,4 @@
-"""The worker's part of policy versions and vetoes: the signer is asked, and asked again in time."""
+"""What officers ordered, told to the signer: freezes, policy versions, vetoes; again in time."""
 
 import structlog
 
@@ -7,7 +7,7 @@ from custody.flows.housekeeping import read_status
 from custody.flows.parts import WorkerParts, unix_ms, within_calendar
 from custody.flows.signature import refusal_of, statement
 from custody.gateway import SignerUnreachableError
-from custody.store import policy_versions
+from custody.store import freezes, policy_versions
 from custody.store.database import Connection
 from custody.store.policy_versions import Progress, VersionRow
 from kura.signer.v1 import signer_pb2 as wire
@@ -16,6 +16,28 @@ from policies.codes import Code, Refusal
 AGAIN_SECONDS = 30.0
 _DAY_MS = 24 * 3600 * 1000
 log = structlog.get_logger()
+
+
+async def apply_freeze(parts: WorkerParts) -> bool:
+    """Tell the signer the oldest freeze, or what lifts some; True when it decided."""
+    async with parts.database.transaction() as connection:
+        row = await freezes.due(connection)
+    if row is None:
+        return False
+    said = await _ask(parts, wire.Apply.FromString(row.apply))
+    if said is None:
+        return False
+    named = log.bind(digest=row.digest, wallet=row.wallet, people=row.people)
+    async with parts.database.transaction() as connection:
+        if not isinstance(said, Refusal):
+            await freezes.settle(connection, row, Progress.APPLIED)
+            named.warning("frozen" if row.wallet else "freezes lifted")
+        else:
+            state = Progress.PENDING if said.code.waits else Progress.REFUSED
+            await freezes.settle(connection, row, state, said, AGAIN_SECONDS)
+            named.warning("freeze order refused", code=said.code, words=said.message)
+    await read_status(parts)
+    return True
 
 
 async def apply_veto(parts: WorkerParts) -> bool:

@@ -7,7 +7,7 @@ import structlog
 from custody.chains.errors import NodeError
 from custody.domain.audit import Kind
 from custody.domain.states import Event
-from custody.flows import checks, end
+from custody.flows import checks, end, freezes
 from custody.flows.parts import WorkerParts, unix_ms, within_calendar
 from custody.flows.rows import alone
 from custody.gateway import SignerUnreachableError
@@ -43,12 +43,18 @@ async def read_status(parts: WorkerParts) -> bool:
         book_digest=status.book_digest,
         locked=status.locked,
         locked_message=status.locked_message,
+        epoch=status.epoch,
+        lease_until=within_calendar(status.lease_until),
+        watchtower=status.watchtower,
     )
     async with parts.database.transaction() as connection:
         proposals = [await _proposal(connection, item) for item in status.proposals]
-        row = replace(row, proposals=tuple(proposals))
         before = await signers.latest(connection)
+        frozen = freezes.frozen_now(status.freezes, before)
+        row = replace(row, proposals=tuple(proposals), freezes=frozen)
         await signers.save(connection, row)
+        if await freezes.note_changes(connection, before, row):
+            await withdrawals.look_again(connection)
         if before is None or before.policy_digest != row.policy_digest:
             await _changed(connection, row, "POLICY", "policy", row.policy_digest)
             await signers.see_policy(connection, row.policy_digest, row.policy)

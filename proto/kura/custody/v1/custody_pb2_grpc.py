@@ -116,6 +116,21 @@ class CustodyStub:
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.FromString,
                 _registered_method=True)
+        self.CreateFreeze = channel.unary_unary(
+                '/kura.custody.v1.Custody/CreateFreeze',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeResponse.FromString,
+                _registered_method=True)
+        self.LiftFreezes = channel.unary_unary(
+                '/kura.custody.v1.Custody/LiftFreezes',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesResponse.FromString,
+                _registered_method=True)
+        self.ListFreezes = channel.unary_unary(
+                '/kura.custody.v1.Custody/ListFreezes',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesResponse.FromString,
+                _registered_method=True)
         self.CreateBookVersion = channel.unary_unary(
                 '/kura.custody.v1.Custody/CreateBookVersion',
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateBookVersionRequest.SerializeToString,
@@ -283,6 +298,33 @@ class CustodyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateFreeze(self, request, context):
+        """One officer stops a wallet, or all of them. The same again changes nothing. Send it to the watchtower too, so that custody
+        cannot hide it. Role: officer, for itself.
+        Errors: INVALID_ARGUMENT (FREEZE_INVALID); FAILED_PRECONDITION (EPOCH_PASSED); UNAVAILABLE (SIGNER_UNSEEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftFreezes(self, request, context):
+        """The quorum that changes the policy lifts the freezes that each of it names. The same list again changes nothing, and may
+        carry newer signatures. Role: officer.
+        Errors: INVALID_ARGUMENT (UNFREEZE_INVALID); FAILED_PRECONDITION (EPOCH_PASSED, QUORUM_MISSING); UNAVAILABLE
+        (SIGNER_UNSEEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFreezes(self, request, context):
+        """The freezes in force in the signer and those on their way to it, whole: there are at most some hundreds. Roles: officer,
+        auditor, operator. Errors: UNAVAILABLE (SIGNER_UNSEEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateBookVersion(self, request, context):
         """Hands over one signed version of the address book; the signer decides. Ask again with the same bytes to learn what it
         said. Roles: officer, operator.
@@ -399,6 +441,21 @@ def add_CustodyServicer_to_server(servicer, server):
                     servicer.CreateVeto,
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.SerializeToString,
+            ),
+            'CreateFreeze': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateFreeze,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeResponse.SerializeToString,
+            ),
+            'LiftFreezes': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftFreezes,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesResponse.SerializeToString,
+            ),
+            'ListFreezes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFreezes,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesResponse.SerializeToString,
             ),
             'CreateBookVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBookVersion,
@@ -855,6 +912,87 @@ class Custody:
             '/kura.custody.v1.Custody/CreateVeto',
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateFreeze(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/CreateFreeze',
+            kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftFreezes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/LiftFreezes',
+            kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFreezes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/ListFreezes',
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesResponse.FromString,
             options,
             channel_credentials,
             insecure,
