@@ -57,10 +57,10 @@ class Signer:
 class TowerRig:
     """What one test works with; `urls` are the nodes that the watchtower is told of."""
 
-    def __init__(self, path: Path, ledger: devnet.Chain, urls: list[str]) -> None:
+    def __init__(self, path: Path, ledger: devnet.Chain, urls: list[str], **policy: object) -> None:
         self.path, self.ledger, self.urls = path, ledger, urls
         self.wallet = Wallet(self.call, 100 * SOL, Keypair.from_seed(bytes(key("hot-sol"))))
-        self.policy = make_policy()
+        self.policy = make_policy(**policy)
         self.signer = Signer()
         self.alarms: list[SimpleNamespace] = []
         self.open()
@@ -124,8 +124,17 @@ class TowerRig:
     def receipt(self, tx: VersionedTransaction, **changes: Any) -> Receipt:
         name = str(tx.signatures[0])
         made = make_receipt(make_intent(request_id=name[:40]), transaction_id=name)
-        fields = {"journal": JOURNAL, "amount": SOL, "nonce_account": "", "nonce_value": ""}
-        return replace(made, **fields | changes)
+        made = replace(made, journal=JOURNAL, amount=SOL, nonce_account="", nonce_value="")
+        return replace(made, **changes)
+
+    def open_nonce(self) -> Pubkey:
+        """A nonce account of the wallet's, final, its opening covered."""
+        account = self.wallet.open_nonce()
+        self.ledger.advance(6)
+        (opening,) = self.call("getSignaturesForAddress", [str(account)])
+        covering = self.receipt(self.sign(), intent="", amount=0)
+        self.give(replace(covering, transaction_id=opening["signature"]))
+        return account
 
     def give(self, *given: Receipt) -> None:
         """Hand receipts in, as the worker does."""

@@ -124,7 +124,7 @@ async def _watchtower(settings: WatchtowerSettings) -> None:
     alarms = Alarms(database, unix_ms, settings.alarm_command)
     audit_keys, policies = frozenset(settings.audit_keys), signers.policies(database)
     parts = WatchtowerParts(key, audit_keys, database, alarms, policies=policies)
-    chain = Chain(parts, list(settings.nodes))
+    chain = Chain(parts, settings.nodes)
     relays, service = Relays(parts, chain), Service(parts, chain, alarms)
     server, _, checks = await build_server(
         settings.listen, settings.tls, denied, [WATCHTOWER], settings.limits
