@@ -39,7 +39,9 @@ class Freezes:
         what = "all wallets" if of == ALL_WALLETS else of
         words = f"{person} froze {what} with {name}"
         if person == WATCHTOWER:
-            words = f"a theft was proven: all wallets are frozen for transaction {name}"
+            words = (
+                f"a theft was proven: all wallets are frozen, the transaction's digest is {name}"
+            )
         return Refusal(Code.FROZEN, words, field="wallet")
 
     def freeze(self, policy: Policy, signed: Signed, at: Moment) -> wire.Applied | Refusal:

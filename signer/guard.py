@@ -11,6 +11,7 @@ from policies.fields import key_text
 from policies.policy import Policy
 from policies.statements import Signed
 from signer import anchor
+from signer.alarm import Alarm
 from signer.clock import Clock, Look, Moment, look
 from signer.freezes import Freezes
 from signer.governance import Governance
@@ -23,6 +24,9 @@ from signer.requests import Requests
 from signer.transfers import Transfers
 from signer.upkeep import Upkeep
 from signer.versions import Versions
+
+# A theft must not wait until somebody sets a clock; nor what leads to a lease, which confirms it.
+_TIMELESS = frozenset({"alarm_sweep", "hello"})
 
 
 class Guard:
@@ -37,6 +41,7 @@ class Guard:
         self._leases = Leases(journal, self._keys, requests, self._clock)
         self._versions = Versions(self._governance)
         self._transfers = Transfers(journal, self._keys, requests, self._leases)
+        self._alarm = Alarm(journal, self._keys, requests)
         self._upkeep = Upkeep(journal, self._keys, self._leases)
         self._lock = anchor.find_lock(journal, token.records())
         self._anchored = anchor.Anchored(token, journal)
@@ -60,23 +65,35 @@ class Guard:
 
     def _answer(self, job: wire.Job, at: Moment) -> Answer:
         policy = self._versions.policy
-        refusal = self._lock or self._clock.refuse(at)
+        verb = job.WhichOneof("verb")
+        refusal = self._lock or self._refuse_time(job, at)
         if refusal:
             return Answer(refusal)
         if policy is None:
             return Answer(Refusal(Code.POLICY_MISSING, "this signer has no policy yet"))
-        match job.WhichOneof("verb"):
+        match verb:
             case "transfer":
                 return self._transfers.transfer(policy, job.transfer, at)
             case "end":
                 return self._transfers.end(policy, job.end, at)
             case "nonce_open":
                 return self._upkeep.open(policy, job.nonce_open, at)
+            case "nonce_advance":
+                return self._upkeep.advance(policy, job.nonce_advance, at)
+            case "alarm_sweep":
+                return self._alarm.sweep(policy, job.alarm_sweep, at)
             case "apply":
                 return Answer(self._apply(policy, job.apply, at))
             case "hello":
                 return Answer(self._leases.hello(policy))
         return Answer(Refusal(Code.JOB_MALFORMED, "the job names no verb that this signer has"))
+
+    def _refuse_time(self, job: wire.Job, at: Moment) -> Refusal | None:
+        if job.WhichOneof("verb") in _TIMELESS:
+            return None
+        if job.apply.WhichOneof("subject") == "lease":
+            return self._clock.refuse_lease(at)
+        return self._clock.refuse(at)
 
     def _apply(self, policy: Policy, job: wire.Apply, at: Moment) -> wire.Applied | Refusal:
         match job.WhichOneof("subject"):

@@ -9,7 +9,7 @@ names the file that it goes on from, so that an older file beside the newest log
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -67,7 +67,7 @@ CREATE TABLE veto (
 CREATE TABLE freeze (
   digest TEXT PRIMARY KEY, wallet TEXT NOT NULL, person TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE swept (wallet TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE swept (message BLOB PRIMARY KEY, wallet TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE book (version INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT;
 CREATE TABLE book_entry (
   network TEXT NOT NULL, address TEXT NOT NULL, memo TEXT NOT NULL, tick INTEGER NOT NULL,
@@ -154,10 +154,17 @@ class Journal:
         row = self.db.execute("SELECT head FROM head WHERE sequence = ?", (sequence,)).fetchone()
         return row[0] if row else None
 
-    def issued(self, signature: bytes, wallet: str, cost: int, at: Moment) -> None:
-        """Remember the signature of what no intent asked for, and its cost in base units."""
-        with self.entry(at, "issued", signature) as db:
-            db.execute("INSERT OR IGNORE INTO issued VALUES (?, ?, ?)", (signature, wallet, cost))
+    def issued(self, signed: Sequence[tuple[bytes, str, int]], at: Moment) -> None:
+        """Remember what no intent asked for: each signature, its wallet, its cost in base units."""
+        if signed:
+            with self.entry(at, "issued", *(signature for signature, _, _ in signed)) as db:
+                db.executemany("INSERT OR IGNORE INTO issued VALUES (?, ?, ?)", signed)
+
+    def cost_of_issued(self, signature: bytes) -> int | None:
+        """Return what it cost; None when no such signature was given without an intent."""
+        query = "SELECT cost FROM issued WHERE id = ?"
+        row = self.db.execute(query, (signature,)).fetchone()
+        return row[0] if row else None
 
     @contextmanager
     def entry(self, at: Moment, *parts: str | bytes | int) -> Iterator[sqlite3.Connection]:

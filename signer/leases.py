@@ -126,9 +126,6 @@ class Leases:
         return None
 
     def _refuse_resolved(self, lease: Lease) -> Refusal | None:
-        places = [(item.wallet, item.asset) for item in lease.resolved]
-        if len({*places}) != len(places):
-            return Refusal(Code.LEASE_INVALID, "it names a wallet twice", field="resolved")
         for item in lease.resolved:
             if item.amount > self._requests.committed(item.wallet, item.asset):
                 words = f"it resolves {item.amount} of {item.wallet}, more than was signed"

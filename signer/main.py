@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from policies import fields
 from signer import frames, hardening
 from signer.guard import Guard
 from signer.hsm import Token
@@ -89,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     words = "make the new journal and the statement that officers sign"
     prepare = _add(recover, "prepare", "signer.recovery:prepare", words)
     prepare.add_argument("file", type=Path, help="the statement to make")
+    words = "a new key of the watchtower's (ed25519:...), until a policy version names another"
+    prepare.add_argument("--watchtower", type=_key, default="", metavar="KEY", help=words)
     apply = _add(recover, "apply", "signer.recovery:apply", "put the new journal in place")
     apply.add_argument("file", type=Path, help="the statement")
     apply.add_argument("signatures", type=Path, help="from `custody recover sign`, one a line")
@@ -98,6 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     words = "from `custody book sign` of the last one, where the token remembers no address book"
     apply.add_argument("--book-signatures", type=Path, metavar="FILE", help=words)
     return parser
+
+
+def _key(text: str) -> str:
+    try:
+        return fields.key(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 class _Version(argparse.Action):

@@ -1,7 +1,8 @@
 """`signer recover`: a new journal in place of one that is lost, older than the token, or foreign.
 
 The change quorum of the policy that the token remembers signs a statement that names the token's
-audit key, the old journal and the new one. No watchtower and no network: files carried by hand.
+audit key, the old journal and the new one, and the watchtower's key where that is to be another.
+No network: files carried by hand.
 Afterwards nothing is left in any window until it has passed once, and intents made earlier are
 refused, since nobody knows whether the lost journal signed them. `signer serve` loads none of this.
 """
@@ -58,7 +59,7 @@ def prepare(settings: Settings, options: argparse.Namespace) -> None:
                 audit_key=host.audit_key,
                 old_journal=host.anchored_to,
                 new_journal=made.name,
-                watchtower="",
+                watchtower=options.watchtower,
                 created=made.created,
             )
         )
@@ -67,6 +68,7 @@ def prepare(settings: Settings, options: argparse.Namespace) -> None:
     print(f"old journal  {host.anchored_to or 'none that the token remembers'}")
     print(f"new journal  {made.name}")
     print(f"policy       {host.policy or _NO_POLICY}")
+    print(f"watchtower   {options.watchtower or 'the key that the policy names'}")
     print(f"next         officers of that policy sign: custody recover sign {options.file}")
 
 
@@ -105,7 +107,10 @@ def apply(settings: Settings, options: argparse.Namespace) -> None:
     print(f"journal {recover.new_journal} is in place; policy {policy.digest}")
     book = f"version {version}" if version else "empty: its quorum signs it anew, from version 1"
     print(f"address book  {book}")
-    print("next          signer serve; every window starts full and opens again as it passes")
+    print(
+        "next          signer serve; hand this recovery to the watchtower, which waits until every"
+    )
+    print("              nonce is advanced; every window starts full and opens again as it passes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,10 +353,13 @@ def _begun(path: Path, recover: Recover, policy: Policy, statement: bytes) -> Jo
         raise RecoveryError("the new journal is not there any more: prepare and sign again")
     if Governance(journal).policy_digest() != policy.digest:
         raise RecoveryError("the new journal was begun with another policy: prepare again")
-    at = look()
-    with journal.entry(at, "recover", bytes.fromhex(digest(statement))) as db:
+    at, name = look(), digest(statement)
+    with journal.entry(at, "recover", bytes.fromhex(name)) as db:
         # The old journal may have signed what was dated ahead of its clock.
-        db.execute("UPDATE meta SET created = ?, recovered = ?", (at.wall + EARLY_MS, at.tick))
+        # As first epoch its own digest: no order of the old journal's epochs is for this one.
+        values = (at.wall + EARLY_MS, at.tick, name, recover.watchtower)
+        query = "UPDATE meta SET created = ?, recovered = ?, epoch = ?, watchtower = ?"
+        db.execute(query, values)
         db.execute("UPDATE book_entry SET tick = ?", (at.tick,))  # new here, so they cool anew
     return journal
 

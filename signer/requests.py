@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from policies.evaluate import EARLY_MS
+from policies.policy_file import NONCE_POOL_MAX
 from policies.statements import Intent
 from policies.windows import Counter
 from signer.clock import Moment
@@ -93,6 +94,20 @@ class Requests:
             return None
         number, intent, state, signature, message, cost = row
         signature = b"" if signature in _UNSIGNED else signature
+        return Past(number, intent.hex(), State(state), signature, message or b"", cost or 0)
+
+    def find_signed(self, wallet: str, nonce_value: bytes, signature: bytes) -> Past | None:
+        """Return what this signature is of, on this value of any of the wallet's nonces."""
+        nonces = [_nonce(wallet, index, nonce_value) for index in range(NONCE_POOL_MAX)]
+        marks = ", ".join("?" * len(nonces))
+        row = self._db.execute(
+            f"SELECT number, intent, state, message, cost FROM request LEFT JOIN message"  # noqa: S608
+            f" USING (number) WHERE nonce IN ({marks}) AND signature = ?",
+            (*nonces, signature),
+        ).fetchone()
+        if row is None:
+            return None
+        number, intent, state, message, cost = row
         return Past(number, intent.hex(), State(state), signature, message or b"", cost or 0)
 
     def reserve(self, reservation: Reservation, at: Moment) -> Past:

@@ -15,6 +15,7 @@ from policies.advice import NEXT
 from policies.changes import refuse_unsigned_policy
 from policies.codes import Code
 from policies.fields import key_text
+from policies.freezes import ALL_WALLETS
 from policies.policy_file import parse_policy
 from policies.signature_file import parse_signatures
 from signer import anchor, frames
@@ -111,6 +112,12 @@ def status(settings: Settings, _: argparse.Namespace) -> None:
     digest = parse_policy(report.policy).digest if report.policy else "none: signer policy install"
     print(f"policy        {digest}")
     print(f"address book  version {report.book_version} {report.book_digest}")
+    print(f"watchtower    {report.watchtower or 'none: signer policy install'}")
+    print(f"lease         {lease_words(report.lease_until)}")
+    print(f"epoch         {report.epoch or 'none: nothing was ever unfrozen'}")
+    for freeze in report.freezes:
+        what = "all wallets" if freeze.wallet == ALL_WALLETS else freeze.wallet
+        print(f"FROZEN        {what} by {freeze.person}, {freeze.digest}")
     for item in report.proposals:
         vetoed = f", vetoed by {', '.join(item.vetoed_by)}" if item.vetoed_by else ""
         print(f"waiting       policy {item.digest} until {utc(item.earliest_time)}{vetoed}")
@@ -121,6 +128,11 @@ def status(settings: Settings, _: argparse.Namespace) -> None:
 def version() -> str:
     """Return which signer this is."""
     return f"signer {metadata.version('kura')}"
+
+
+def lease_words(until: int) -> str:
+    """Return until when a signer signs for hot wallets, or what it waits for."""
+    return f"until {utc(until)}" if until else "none: hot wallets wait for the watchtower's"
 
 
 def utc(time: int) -> str:

@@ -1,11 +1,11 @@
-"""What no intent asks for: opening nonce accounts, counted in a window of its own."""
+"""What no intent asks for: nonces opened and advanced, counted in a window of their own."""
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.evaluate import Counted, check_windows
 from policies.policy import Policy, Wallet
 from policies.windows import Counter, Scope
-from signer.chains.solana_jobs import build_nonce_open
+from signer.chains.solana_jobs import build_nonce_advance, build_nonce_open
 from signer.clock import Moment
 from signer.counters import charge, usage
 from signer.freezes import Freezes
@@ -41,6 +41,19 @@ class Upkeep:
             return Answer(built)
         return self._issue(policy, wallet, *built, at=at)
 
+    def advance(self, policy: Policy, job: wire.NonceAdvance, at: Moment) -> Answer:
+        """Advance one nonce account, so that what stands on its value can never land.
+
+        Frozen, without a lease and for a disabled wallet too: it pays nobody, and costs a fee.
+        """
+        wallet = self._keys.held(policy, job.wallet)
+        if isinstance(wallet, Refusal):
+            return Answer(wallet)
+        built = build_nonce_advance(wallet, job)
+        if isinstance(built, Refusal):
+            return Answer(built)
+        return self._issue(policy, wallet, *built, at=at)
+
     def _issue(
         self, policy: Policy, wallet: Wallet, message: bytes, cost: int, *, at: Moment
     ) -> Answer:
@@ -53,7 +66,7 @@ class Upkeep:
         with self._journal.entry(at, "upkeep", wallet.name, message):
             charge(self._journal, place, [_UPKEEP], cost, at.tick)
         signature = self._keys.sign(wallet, message)
-        self._journal.issued(signature, wallet.name, cost, at)
+        self._journal.issued([(signature, wallet.name, cost)], at)
         note = of_transaction(Note(wallet=wallet.name), message, signature, cost)
         return Answer(transaction(message, signature), (note,))
 

@@ -7,7 +7,7 @@ whose path may be a key.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -89,7 +89,7 @@ class Nodes:
 
     def __init__(
         self,
-        urls: list[str],
+        urls: Sequence[str],
         wall: Callable[[], int],
         genesis: str = "",
         steady: Callable[[], float] = time.monotonic,

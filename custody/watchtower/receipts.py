@@ -216,6 +216,12 @@ def sums(database: Database, wallet: str) -> tuple[int, int]:
     return signed, done
 
 
+def unresolved(database: Database, wallet: str) -> int:
+    """Return what is signed and neither final nor dead: what a hoarder could still send."""
+    signed, done = sums(database, wallet)
+    return signed - done
+
+
 def dead(database: Database, key: str, ids: Sequence[str]) -> list[Dead | None]:
     """Return, for each transaction, the word that it can never land; None where nobody knows."""
     query = "SELECT intent FROM signed WHERE transaction_id = ? AND state = 'DEAD'"

@@ -18,8 +18,8 @@ RENT_EXEMPT = 890_880  # lamports; a transaction that leaves less in an account,
 _UNITS = 1_000  # compute units; it uses 600. The fewer, the more its fee weighs against others'
 
 
-def build_sweeps(wallet: Wallet, theft: Theft, count: int) -> tuple[bytes, ...] | Refusal:
-    """Return at most `count` different messages, to be sent in this order, or why there are none.
+def build_sweeps(wallet: Wallet, theft: Theft) -> tuple[tuple[bytes, int], ...] | Refusal:
+    """Return different messages, to be sent in this order, each with what it takes out in all.
 
     Each costs exactly the policy's sweep fee, and one that would move less than that is left out:
     none is left when the wallet holds less than two fees.
@@ -34,14 +34,17 @@ def build_sweeps(wallet: Wallet, theft: Theft, count: int) -> tuple[bytes, ...] 
     try:
         fee = _fee(sweep.fee)
         return tuple(
-            solana.sweep_message(
-                source=decode_address(wallet.address),
-                destination=decode_address(sweep.to),
-                lamports=amount,
-                blockhash=bytes.fromhex(theft.blockhash),
-                fee=fee,
+            (
+                solana.sweep_message(
+                    source=decode_address(wallet.address),
+                    destination=decode_address(sweep.to),
+                    lamports=amount,
+                    blockhash=bytes.fromhex(theft.blockhash),
+                    fee=fee,
+                ),
+                amount + sweep.fee,
             )
-            for amount in amounts[:count]
+            for amount in amounts
         )
     except ValueError as error:
         rule = f"wallets.{wallet.name}.sweep"

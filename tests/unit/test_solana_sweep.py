@@ -84,11 +84,11 @@ class Robbery:
         """What the signer sends when it is shown this theft: signed, in its order."""
         proof = open_theft(bytes(HOT), transaction)
         assert isinstance(proof, Proof)
-        messages = build_sweeps(wallet, theft(balance, proof.blockhash), wallet.sweep.count)  # type: ignore[union-attr]
-        assert not isinstance(messages, Refusal)
+        sweeps = build_sweeps(wallet, theft(balance, proof.blockhash))
+        assert not isinstance(sweeps, Refusal)
         return [
             solana.transaction(message, key("hot-sol").sign(message).signature)
-            for message in messages
+            for message, _ in sweeps
         ]
 
     def send(self, *ladder: bytes) -> list[bool]:
@@ -113,12 +113,14 @@ def theft(balance: int, blockhash: bytes = bytes(RECENT)) -> Theft:
     )
 
 
-def swept(balance: int, count: int = 24, fee: int = FEE) -> tuple[bytes, ...]:
+def swept(balance: int, fee: int = FEE) -> tuple[bytes, ...]:
     assert WALLET.sweep
     wallet = replace(WALLET, sweep=replace(WALLET.sweep, fee=fee))
-    messages = build_sweeps(wallet, theft(balance), count)
-    assert not isinstance(messages, Refusal), messages
-    return messages
+    sweeps = build_sweeps(wallet, theft(balance))
+    assert not isinstance(sweeps, Refusal), sweeps
+    amounts = [amount for amount in ladder_of(balance, fee) if amount >= fee]
+    assert [cost for _, cost in sweeps] == [amount + fee for amount in amounts]
+    return tuple(message for message, _ in sweeps)
 
 
 def ladder_of(balance: int, fee: int = FEE) -> list[int]:
@@ -146,12 +148,12 @@ def test_every_balance_and_fee_makes_a_ladder_that_may_be_signed(rng: random.Ran
     for _ in range(5_000):
         fee = rng.choice((LEAST_FEE, LEAST_FEE + 1, rng.randint(LEAST_FEE, SOL), 10**6 * SOL))
         balance = rng.choice((1, 2 * fee - 1, 2 * fee, rng.randint(1, 2**63 - 1), 2**63 - 1))
-        balance, count = rng.choice((balance, rng.randint(fee, 9 * fee))), rng.randint(0, 9)
-        ladder = swept(balance, count, fee)
-        assert len(ladder) <= min(count, 8)
+        balance = rng.choice((balance, rng.randint(fee, 9 * fee)))
+        ladder = swept(balance, fee)
+        assert len(ladder) <= 8
         assert len(set(ladder)) == len(ladder)
         amounts = [amount for amount in ladder_of(balance, fee) if amount >= fee]
-        assert ladder == tuple(by_sdk(amount, fee) for amount in amounts[:count])
+        assert ladder == tuple(by_sdk(amount, fee) for amount in amounts)
 
 
 @pytest.mark.parametrize("balance", [1, FEE - 1, FEE, FEE + 1, 2 * FEE - 1])
@@ -160,14 +162,10 @@ def test_what_would_cost_more_than_it_saves_is_left(balance: int) -> None:
     assert swept(2 * FEE) == (by_sdk(FEE),)
 
 
-def test_no_count_left_makes_no_ladder() -> None:
-    assert [len(swept(10 * SOL, count)) for count in (0, 1, 7, 8, 9)] == [0, 1, 7, 8, 8]
-
-
 def test_a_wallet_that_cannot_be_swept_is_refused() -> None:
     more = wallet_text("cold-sol", signer=public("other audit"))
     cold = make_policy(more=more).wallets["cold-sol"]
-    refused = build_sweeps(cold, theft(SOL), 8)
+    refused = build_sweeps(cold, theft(SOL))
     assert isinstance(refused, Refusal)
     assert refused.code is Code.DESTINATION_NOT_ALLOWED
 
@@ -187,7 +185,7 @@ def test_a_sweep_that_the_chain_does_not_have_is_refused(
 ) -> None:
     assert WALLET.sweep
     wallet = replace(WALLET, sweep=replace(WALLET.sweep, **change))  # type: ignore[arg-type]
-    refused = build_sweeps(wallet, theft(2**63 - 1), 8)
+    refused = build_sweeps(wallet, theft(2**63 - 1))
     assert isinstance(refused, Refusal)
     assert refused.code is Code.CHAIN_PARAMETERS_INVALID
     assert refused.rule == "wallets.hot-sol.sweep"
