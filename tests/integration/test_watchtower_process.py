@@ -200,7 +200,7 @@ def test_policy_versions_wait_from_their_first_sight(
 ) -> None:
     with all_running(tower, host), tower.client() as officer:
         before = host.ask(STATUS).status.policy
-        file = next_version(before, "1 hours")
+        file = next_version(before, "1 hour")
         with pytest.raises(CustodyRefused) as caught:
             officer.create_policy_version(file, changes(file, before, "alice"))
         assert caught.value.refusal.code is Code.QUORUM_MISSING
