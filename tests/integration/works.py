@@ -35,8 +35,8 @@ from signer.hsm import Token
 from signer.journal import Journal
 from signer.keys import AUDIT_LABEL
 from tests.factories import public
-from tests.integration.mischief import Crash, LocalGateway, NodeLine
 from tests.integration.local_tower import LocalTower
+from tests.integration.mischief import Crash, LocalGateway, NodeLine
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "example.toml"
 WALLET = "hot-sol"
