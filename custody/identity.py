@@ -45,6 +45,7 @@ class Identity:
 _READERS = frozenset({Role.REQUESTER, Role.OFFICER, Role.AUDITOR, Role.OPERATOR})
 _ANYBODY = frozenset(Role)
 _CUSTODY = "/kura.custody.v1.Custody/"
+_WATCHTOWER = "/kura.watchtower.v1.Watchtower/"
 
 ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "CreateWithdrawal": frozenset({Role.REQUESTER}),
@@ -71,6 +72,14 @@ ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "ListBookEntries": frozenset({Role.OFFICER, Role.AUDITOR}),
     _CUSTODY + "ListAuditEvents": frozenset({Role.AUDITOR, Role.OPERATOR}),
     _CUSTODY + "GetStatus": frozenset({Role.OPERATOR, Role.AUDITOR, Role.OFFICER}),
+    _WATCHTOWER + "SubmitReceipts": frozenset({Role.SERVER}),
+    _WATCHTOWER + "GetDeadTransactions": frozenset({Role.SERVER}),
+    _WATCHTOWER + "CreateFreeze": frozenset({Role.OFFICER}),
+    _WATCHTOWER + "LiftFreezes": frozenset({Role.OFFICER}),
+    _WATCHTOWER + "CreatePolicyVersion": frozenset({Role.OFFICER, Role.SERVER}),
+    _WATCHTOWER + "CreateVeto": frozenset({Role.OFFICER, Role.SERVER}),
+    _WATCHTOWER + "CreateRecovery": frozenset({Role.OFFICER}),
+    _WATCHTOWER + "GetStatus": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR, Role.SERVER}),
     "/kura.gateway.v1.SignerGateway/Connect": frozenset({Role.RELAY}),
     "/grpc.health.v1.Health/Check": _ANYBODY,
     "/grpc.health.v1.Health/Watch": _ANYBODY,

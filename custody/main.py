@@ -27,6 +27,7 @@ NOUNS = {
     "book": "Make, check, sign and apply versions of the address book.",
     "recover": "Sign that a signer goes on with a new journal; tell the watchtower.",
     "status": "See how custody is doing and what to do next. For example: custody status",
+    "watchtower": "See what the watchtower sees, and why signing pauses.",
     "audit": "Carry off the audit log and check it.",
     "serve": "Run a server process.",
     "db": "Look after custody's database.",

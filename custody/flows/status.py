@@ -146,10 +146,9 @@ def _freezes(facts: Facts) -> Iterator[str]:
 def _leases(facts: Facts) -> Iterator[str]:
     """A signer that is silent or frozen has more urgent trouble."""
     for signer in facts.signers[:1]:
-        lease = datetime.fromtimestamp(signer.lease_until / 1000, UTC)
-        if facts.now - signer.seen <= SILENT_AFTER and lease < facts.now and not signer.locked:
-            since = f"for {words(facts.now - lease)}" if signer.lease_until else "yet"
-            yield f"signing is paused, without a lease {since}: {NEXT[Code.LEASE_MISSING]}"
+        heard = facts.now - signer.seen <= SILENT_AFTER and not signer.locked
+        if heard and signer.lease_until <= facts.now.timestamp() * 1000:
+            yield f"signing is paused, the signer has no lease: {NEXT[Code.LEASE_MISSING]}"
 
 
 def _and(names: Collection[str]) -> str:

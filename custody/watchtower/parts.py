@@ -2,14 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from custody.gateway import Gateway
 from custody.keys import SigningKey
 from custody.watchtower.database import Database
+from custody.watchtower.rules import Cause, Problem
+from kura.watchtower.v1 import watchtower_pb2 as wire
 from policies.policy import Policy
+from policies.statements import Hello
 
 
 def unix_ms() -> int:
@@ -37,12 +40,40 @@ class Alarm(Protocol):
     ) -> None: ...
 
 
+class Chain(Protocol):
+    """What was seen of the chain; nothing here fails but where it says so."""
+
+    def problem(self, audit_key: str) -> str:
+        """Return why no lease is granted, in words with what to do next; "" when all is well."""
+
+    def nodes(self) -> Sequence[wire.Node]:
+        """Return how each node stands."""
+
+    def wallets(self) -> Sequence[wire.Wallet]:
+        """Return how each wallet stands."""
+
+    async def nonce_values(self, policy: Policy, audit_key: str) -> Mapping[str, str]:
+        """Return the finalised value of each of a signer's nonce accounts; or ChainError."""
+
+
+NOT_YET = Problem(Cause.UNREACHABLE, "its relay has just connected: wait a moment")
+
+
 @dataclass(slots=True)
 class Link:
-    """One signer behind its relay, for as long as the relay's stream lives."""
+    """One signer behind its relay, for as long as the relay's stream lives.
+
+    `audit_key` is "" until it said who it is. `heard`: when it said `hello`, and `lease_until`, in
+    Unix ms, 0 without one. `problem`: why it got no lease the last time.
+    """
 
     gateway: Gateway
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    audit_key: str = ""
+    hello: Hello | None = None
+    heard: int = 0
+    lease_until: int = 0
+    problem: Problem | None = NOT_YET
 
 
 @dataclass(slots=True)
