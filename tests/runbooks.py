@@ -99,7 +99,7 @@ class Reader:
 
     def _answer(self, command: str) -> str:
         """What is typed when asked: the first word of what is signed, or `typed`."""
-        signing = re.match(r"custody (?:--config \S+ )?\w+ (?:sign|veto) (\S+)", command)
+        signing = re.match(r"custody (?:--config \S+ )?\w+ (?:sign|veto) ([^- ]\S*)", command)
         if signing:
             return digest_words(digest((self.folder / signing[1]).read_bytes()))[0] + "\n"
         return self.typed
