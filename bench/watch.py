@@ -36,6 +36,7 @@ BALANCE = 1_000 * SOL
 SHARE = 0.05  # of the balance, that the thief takes each slot
 STATUS_SECONDS = 0.01
 QUIET_SECONDS = 2.0  # of flowing load before a theft
+CALM_SECONDS = 1.5  # until the watchtower has seen all that is on the chain
 LIMITS = {"freeze_s": 1.0, "sweep_s": 2.0}
 Figures = dict[str, float]
 
@@ -108,17 +109,25 @@ async def first_shown(ground: Watched, thief: Thief) -> float:
         return bool(thief.sent)
 
     await until("the first theft", sent)
-    while True:
-        answer = await ground.rpc.call("getSignatureStatuses", [thief.sent[:1]])
-        status = answer["value"][0]
-        if status and status["confirmationStatus"] in {"confirmed", "finalized"}:
-            return time.monotonic()
+    while not await ground.confirmed(thief.sent[0]):
         await asyncio.sleep(STATUS_SECONDS)
+    return time.monotonic()
 
 
 async def reset(ground: Watched) -> None:
-    """The quorum lifts the freeze, and the wallet is filled again."""
-    await ground.lift_freezes()
+    """The quorum lifts the freeze, and the wallet is filled again.
+
+    What the thief sent last may be found only now: it freezes anew, and that is lifted too.
+    """
+
+    async def calm() -> bool:
+        if (await ground.status()).freezes:
+            await ground.lift_freezes()
+        await asyncio.sleep(CALM_SECONDS)
+        return not (await ground.status()).freezes
+
+    await asyncio.sleep(CALM_SECONDS)
+    await until("the end of the theft", calm)
     await ground.fund(address_of(VICTIM), BALANCE)
 
 
@@ -155,7 +164,7 @@ class running:  # noqa: N801 - reads as what it does
 
 def spread(values: list[float]) -> Figures:
     """Return least, median, 99th percentile and most."""
-    p99 = quantiles(values, n=100)[98] if len(values) > 1 else values[0]
+    p99 = quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
     found = {"min": min(values), "median": median(values), "p99": p99, "max": max(values)}
     return {name: round(value, 4) for name, value in found.items()}
 

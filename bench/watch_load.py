@@ -31,7 +31,7 @@ from tests.signing import nonce_open, transfer
 from tests.watched import POOL, WALLETS, Watched, ask, until
 
 TICK_SECONDS = 0.025
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.1
 AGAIN_SECONDS = 3.0  # after which the same bytes are sent once more
 LAMPORTS = 1_000_000
 OPEN_AT_ONCE = 16

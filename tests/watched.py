@@ -53,6 +53,7 @@ from tests.signing import apply_statement
 WALLETS = ("hot-sol", "hot-two")
 QUORUM = ("alice", "carol")
 POOL = 64
+SWEEPS = 96  # twelve ladders
 SWEEP_FEE = 10_000_000  # lamports, the policy's 0.01 SOL
 WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.02
@@ -149,7 +150,7 @@ class Watched:
             await channel.close()
 
     async def lift_freezes(self) -> None:
-        """The quorum lifts whatever the signer is frozen by; wait until it is in force."""
+        """The quorum lifts what the signer is frozen by now; wait until that is in force."""
         status = await self.status()
         names = sorted(freeze.digest for freeze in status.freezes)
         orders = [
@@ -166,7 +167,7 @@ class Watched:
         await self.tower(Role.OFFICER, QUORUM[0]).LiftFreezes(request, timeout=10)
 
         async def lifted() -> bool:
-            return not (await self.status()).freezes
+            return (await self.status()).epoch != status.epoch
 
         await until("the freezes to be lifted", lifted)
 
@@ -174,12 +175,14 @@ class Watched:
         """Have the faucet bring an address to so many lamports, confirmed."""
         missing = lamports - await self.balance(address)
         if missing > 0:
-            await self.rpc.call("requestAirdrop", [address, missing])
+            name = await self.rpc.call("requestAirdrop", [address, missing])
+            await until("the faucet", lambda: self.confirmed(name))
 
-        async def paid() -> bool:
-            return await self.balance(address, "confirmed") >= lamports
-
-        await until("the faucet", paid)
+    async def confirmed(self, transaction_id: str) -> bool:
+        """Tell whether the chain shows a transaction as confirmed."""
+        answer = await self.rpc.call("getSignatureStatuses", [[transaction_id]])
+        status = answer["value"][0]
+        return bool(status) and status["confirmationStatus"] in {"confirmed", "finalized"}
 
     async def balance(self, address: str, commitment: str = "processed") -> int:
         answer = await self.rpc.call("getBalance", [address, {"commitment": commitment}])
@@ -225,7 +228,8 @@ class Watched:
             key_origin="import",
             nonce_pool=POOL,
             watchtower=self.tower_key.public,
-            more=two + sweep + "count = 24\n" + rule_text("customers-two", wallet=WALLETS[1]),
+            sweep_count=SWEEPS,
+            more=two + sweep + f"count = {SWEEPS}\n" + rule_text("customers-two", wallet=WALLETS[1]),
         )
         files = self.host.file("policy", policy), self.host.file("s", signatures(policy, *QUORUM))
         self.host.done("policy", "install", *files, typed=digest(policy) + "\n")
