@@ -14,27 +14,24 @@ import os
 import random
 import sys
 import time
-from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 from solders.keypair import Keypair
-from solders.pubkey import Pubkey
-from solders.transaction import VersionedTransaction
 
 from bench.watch_lawful import lawful
 from bench.watch_load import Load
+from bench.watch_parts import pays, running
 from bench.watch_thief import Thief
 from tests.factories import COLD_ADDRESS, SOL, key
-from tests.watched import SWEEP_FEE, WALLETS, Watched, address_of, until, watched
+from tests.watched import Watched, until, watched
+from tests.watched_host import SWEEP_FEE, WALLETS, address_of
 
 VICTIM = WALLETS[0]
 BALANCE = 1_000 * SOL
 SHARE = 0.05  # of the balance, that the thief takes each slot
-STATUS_SECONDS = 0.01
 QUIET_SECONDS = 2.0  # of flowing load before a theft
 CALM_SECONDS = 1.5  # until the watchtower has seen all that is on the chain
 LIMITS = {"freeze_s": 1.0, "sweep_s": 2.0}
@@ -109,8 +106,7 @@ async def first_shown(ground: Watched, thief: Thief) -> float:
         return bool(thief.sent)
 
     await until("the first theft", sent)
-    while not await ground.confirmed(thief.sent[0]):
-        await asyncio.sleep(STATUS_SECONDS)
+    await until("its confirmation", lambda: ground.confirmed(thief.sent[0]))
     return time.monotonic()
 
 
@@ -134,32 +130,6 @@ async def reset(ground: Watched) -> None:
 async def flowing(load: Load) -> bool:
     """Tell whether nine tenths of the asked-for rate were signed for a while."""
     return load.per_second(QUIET_SECONDS) >= 0.9 * load.rate
-
-
-def pays(transaction: bytes, address: str) -> bool:
-    keys = VersionedTransaction.from_bytes(transaction).message.account_keys
-    return Pubkey.from_string(address) in keys
-
-
-class running:  # noqa: N801 - reads as what it does
-    """Run something beside the block, which fails when that fails, and end it with the block."""
-
-    def __init__(self, work: Awaitable[None]) -> None:
-        self._work = work
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.ensure_future(self._work)
-        self._task.add_done_callback(self._ended)
-        self._owner = asyncio.current_task()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-
-    def _ended(self, task: "asyncio.Future[None]") -> None:
-        if not task.cancelled() and task.exception() and self._owner:
-            self._owner.cancel()
 
 
 def spread(values: list[float]) -> Figures:

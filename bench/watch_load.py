@@ -28,7 +28,8 @@ from signer.chains.solana_address import encode_address
 from tests.factories import HOUR, key, make_intent, sign
 from tests.signer_host import now
 from tests.signing import nonce_open, transfer
-from tests.watched import POOL, WALLETS, Watched, ask, until
+from tests.watched import Watched, ask, until
+from tests.watched_host import POOL, WALLETS
 
 TICK_SECONDS = 0.025
 LOOK_SECONDS = 0.1
@@ -60,7 +61,7 @@ class Disorder:
     """
 
     chance: random.Random
-    early: float = 0.02
+    early: float = 0.005
     latest_seconds: float = 2.0
 
 
