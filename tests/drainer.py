@@ -76,11 +76,19 @@ class Drainer:
         """Take what is left at `tick`, and see that nothing more can be taken."""
         jobs = [job for source in self.ranges for job in self._take(source, tick)]
         more = [self._job(source, tick, self._cells(source)[0])[1] for source in self.ranges]
-        results = self.rig.guard.answer([*jobs, *more])
+        results = [self._ask(job) for job in (*jobs, *more)]
         for result in results[: len(jobs)]:
             assert result.WhichOneof("outcome") == "signed", (result, tick)
         for result in results[len(jobs) :]:
             assert result.refusal.code in _FULL, (result, tick)
+
+    def _ask(self, job: wire.Job) -> wire.Result:
+        """Ask; again when all that was signed before is final, where that is waited for."""
+        result = self.rig.ask(job)
+        if result.refusal.code != Code.RECALL_EXCEEDED:
+            return result
+        self.rig.renew()
+        return self.rig.ask(job)
 
     def next_tick(self, tick: int) -> int:
         """Return the first tick after `tick` at which a window lets go of something."""
