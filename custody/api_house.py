@@ -5,6 +5,7 @@ from custody.answering import Servicer, answering, named_digest, signed_of
 from custody.flows import checks
 from custody.flows import policy_versions as versions
 from custody.flows.book import create_book_version
+from custody.flows.freezes import create_freeze, lift_freezes, list_freezes
 from custody.flows.status import gather
 from custody.identity import Identity
 from custody.paging import (
@@ -139,6 +140,37 @@ class HouseMethods(Servicer):
             return applied
         name = f"{request.parent}/vetoes/{who.name}"
         return wire.CreateVetoResponse(veto=wire.Veto(name=name, applied=applied))
+
+    @answering
+    async def CreateFreeze(  # noqa: N802
+        self, request: wire.CreateFreezeRequest, who: Identity
+    ) -> wire.CreateFreezeResponse | Refusal:
+        """Hand one officer's freeze to the signer."""
+        made = await create_freeze(self._parts, who.name, signed_of(request.freeze))
+        if isinstance(made, Refusal):
+            return made
+        return wire.CreateFreezeResponse(freeze=views.freeze(made))
+
+    @answering
+    async def LiftFreezes(  # noqa: N802
+        self, request: wire.LiftFreezesRequest, _: Identity
+    ) -> wire.LiftFreezesResponse | Refusal:
+        """Hand to the signer what a quorum lifts."""
+        lifted = await lift_freezes(self._parts, [signed_of(item) for item in request.orders])
+        if isinstance(lifted, Refusal):
+            return lifted
+        return wire.LiftFreezesResponse(applied=lifted.applied, epoch=lifted.epoch)
+
+    @answering
+    async def ListFreezes(  # noqa: N802
+        self, _request: wire.ListFreezesRequest, _: Identity
+    ) -> wire.ListFreezesResponse | Refusal:
+        """Show what is frozen and what is on its way."""
+        found = await list_freezes(self._parts)
+        if isinstance(found, Refusal):
+            return found
+        shown, epoch = found
+        return wire.ListFreezesResponse(freezes=map(views.freeze, shown), epoch=epoch)
 
     @answering
     async def CreateBookVersion(  # noqa: N802

@@ -103,6 +103,11 @@ def send_cancel(name: str, cancel: Signed) -> Ask[wire.Withdrawal]:
     return _withdrawal("CancelWithdrawal", request)
 
 
+def kill_withdrawal(name: str) -> Ask[wire.Withdrawal]:
+    """Ask to use up the nonce of a signed withdrawal."""
+    return _withdrawal("KillWithdrawal", wire.KillWithdrawalRequest(name=name))
+
+
 def send_approval(name: str, approval: Signed) -> Ask[wire.Withdrawal]:
     """Hand over an officer's decision."""
     request = wire.CreateApprovalRequest(parent=name, approval=_statement(approval))
@@ -156,6 +161,23 @@ def create_veto(name: str, veto: Signed) -> Ask[wire.Veto]:
     """Hand over an officer's veto."""
     request = wire.CreateVetoRequest(parent=name, veto=_statement(veto))
     return Ask("CreateVeto", request, attrgetter("veto"))
+
+
+def create_freeze(freeze: Signed) -> Ask[wire.Freeze]:
+    """Hand over an officer's freeze."""
+    request = wire.CreateFreezeRequest(freeze=_statement(freeze))
+    return Ask("CreateFreeze", request, attrgetter("freeze"))
+
+
+def lift_freezes(orders: Sequence[Signed]) -> Ask[wire.LiftFreezesResponse]:
+    """Hand over what a quorum lifts."""
+    request = wire.LiftFreezesRequest(orders=map(_statement, orders))
+    return Ask("LiftFreezes", request, _whole)
+
+
+def list_freezes() -> Ask[wire.ListFreezesResponse]:
+    """Ask what is frozen."""
+    return Ask("ListFreezes", wire.ListFreezesRequest(), _whole)
 
 
 def create_book_version(

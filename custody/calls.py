@@ -113,6 +113,10 @@ class CustodyCalls:
         """Hand over a signed cancel of `withdrawals/{digest}`."""
         return self._call(asks.send_cancel(name, cancel))
 
+    def kill_withdrawal(self, name: str) -> wire.Withdrawal:
+        """Use up the nonce of a signed `withdrawals/{digest}`, so that it never lands."""
+        return self._call(asks.kill_withdrawal(name))
+
     def send_approval(self, name: str, approval: Signed) -> wire.Withdrawal:
         """Hand over an officer's signed decision on `withdrawals/{digest}`."""
         return self._call(asks.send_approval(name, approval))
@@ -152,6 +156,18 @@ class CustodyCalls:
     def create_veto(self, name: str, veto: Signed) -> wire.Veto:
         """Hand over an officer's signed veto of `policyVersions/{digest}`."""
         return self._call(asks.create_veto(name, veto))
+
+    def create_freeze(self, freeze: Signed) -> wire.Freeze:
+        """Hand over an officer's signed freeze; it is `applied` once the signer has it."""
+        return self._call(asks.create_freeze(freeze))
+
+    def lift_freezes(self, orders: Sequence[Signed]) -> wire.LiftFreezesResponse:
+        """Hand over the same list of freezes to be lifted, signed by each of a quorum."""
+        return self._call(asks.lift_freezes(orders))
+
+    def list_freezes(self) -> wire.ListFreezesResponse:
+        """Return the freezes in force and on their way, and the epoch that orders name."""
+        return self._call(asks.list_freezes())
 
     def create_book_version(
         self, book: bytes, changes: Sequence[Signed]

@@ -22,7 +22,8 @@ class ClientConfig:
     """Where custody is, and who asks.
 
     `target`: host:port; `name`: the requester's or person's name in the policy; `policy_digest`:
-    the policy that the officer has read, 64 hex digits. None for what a reader does without.
+    the policy that the officer has read, 64 hex digits; `watchtower`: host:port. None for what a
+    reader does without.
     """
 
     file: Path
@@ -31,6 +32,7 @@ class ClientConfig:
     signing_key: Path | None
     name: str | None
     policy_digest: str | None
+    watchtower: str | None
 
 
 def read_config(file: Path) -> ClientConfig:
@@ -58,6 +60,7 @@ def _config(file: Path, root: Table) -> ClientConfig:
         signing_key=_optional(root, "signing_key", path),
         name=_optional(root, "name", fields.name),
         policy_digest=_optional(root, "policy_digest", fields.digest),
+        watchtower=_optional(root, "watchtower", _text),
     )
 
 

@@ -32,6 +32,8 @@ _STATUS: dict[Code, grpc.StatusCode] = {
             Code.BOOK_MALFORMED,
             Code.POLICY_MALFORMED,
             Code.VETO_INVALID,
+            Code.FREEZE_INVALID,
+            Code.UNFREEZE_INVALID,
         ),
         grpc.StatusCode.INVALID_ARGUMENT,
     ),

@@ -45,6 +45,7 @@ class Identity:
 _READERS = frozenset({Role.REQUESTER, Role.OFFICER, Role.AUDITOR, Role.OPERATOR})
 _ANYBODY = frozenset(Role)
 _CUSTODY = "/kura.custody.v1.Custody/"
+_WATCHTOWER = "/kura.watchtower.v1.Watchtower/"
 
 ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "CreateWithdrawal": frozenset({Role.REQUESTER}),
@@ -53,6 +54,7 @@ ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "ListWithdrawals": _READERS,
     _CUSTODY + "WatchWithdrawals": _READERS,
     _CUSTODY + "CancelWithdrawal": frozenset({Role.REQUESTER}),
+    _CUSTODY + "KillWithdrawal": frozenset({Role.OFFICER, Role.OPERATOR}),
     _CUSTODY + "CreateApproval": frozenset({Role.OFFICER}),
     _CUSTODY + "ListPendingApprovals": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
     _CUSTODY + "GetWallet": _READERS,
@@ -63,10 +65,21 @@ ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "GetPolicyVersion": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
     _CUSTODY + "ListPolicyVersions": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
     _CUSTODY + "CreateVeto": frozenset({Role.OFFICER}),
+    _CUSTODY + "CreateFreeze": frozenset({Role.OFFICER}),
+    _CUSTODY + "LiftFreezes": frozenset({Role.OFFICER}),
+    _CUSTODY + "ListFreezes": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
     _CUSTODY + "CreateBookVersion": frozenset({Role.OFFICER, Role.OPERATOR}),
     _CUSTODY + "ListBookEntries": frozenset({Role.OFFICER, Role.AUDITOR}),
     _CUSTODY + "ListAuditEvents": frozenset({Role.AUDITOR, Role.OPERATOR}),
     _CUSTODY + "GetStatus": frozenset({Role.OPERATOR, Role.AUDITOR, Role.OFFICER}),
+    _WATCHTOWER + "SubmitReceipts": frozenset({Role.SERVER}),
+    _WATCHTOWER + "GetDeadTransactions": frozenset({Role.SERVER}),
+    _WATCHTOWER + "CreateFreeze": frozenset({Role.OFFICER}),
+    _WATCHTOWER + "LiftFreezes": frozenset({Role.OFFICER}),
+    _WATCHTOWER + "CreatePolicyVersion": frozenset({Role.OFFICER, Role.SERVER}),
+    _WATCHTOWER + "CreateVeto": frozenset({Role.OFFICER, Role.SERVER}),
+    _WATCHTOWER + "CreateRecovery": frozenset({Role.OFFICER}),
+    _WATCHTOWER + "GetStatus": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR, Role.SERVER}),
     "/kura.gateway.v1.SignerGateway/Connect": frozenset({Role.RELAY}),
     "/grpc.health.v1.Health/Check": _ANYBODY,
     "/grpc.health.v1.Health/Watch": _ANYBODY,

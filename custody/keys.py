@@ -1,4 +1,4 @@
-"""Ed25519 keys of people and requesters: PKCS8 PEM files that only their owner can read.
+"""Ed25519 keys of people, requesters and watchtowers: PKCS8 PEM files only for their owner.
 
 Invariants: a key file is made once, with mode 0600, and never written over; one that others could
 have read or put there is not used. No secret ever stands in a repr, an exception or a log.
@@ -14,7 +14,25 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policies.fields import key_text
-from policies.statements import Approval, Cancel, Change, Intent, Signed, Veto, encode
+from policies.statements import (
+    Ack,
+    Approval,
+    Cancel,
+    Change,
+    Dead,
+    Elapsed,
+    Freeze,
+    Intent,
+    Lease,
+    Signed,
+    Theft,
+    Unfreeze,
+    Veto,
+    encode,
+)
+
+Ours = Intent | Approval | Cancel | Change | Veto | Freeze | Unfreeze
+Watchtowers = Ack | Dead | Elapsed | Lease | Theft
 
 # PKCS8 by OpenSSL stretches a passphrase by 2,048 rounds of PBKDF2 only, so its length has to do
 # it: NIST SP 800-63B-4, 3.1.1.2, asks for 15 characters where a passphrase stands alone.
@@ -40,7 +58,7 @@ class SigningKey:
         """Return the public half."""
         return f"SigningKey({self.public})"
 
-    def sign(self, statement: Intent | Approval | Cancel | Change | Veto) -> Signed:
+    def sign(self, statement: Ours | Watchtowers) -> Signed:
         """Return the statement's exact bytes and the signature; ValueError for another's key."""
         if statement.key != self.public:
             raise ValueError(f"the statement names the key {statement.key}, not {self.public}")

@@ -107,25 +107,32 @@ def gauges(facts: Facts) -> Iterator[GaugeMetricFamily]:
 
 @contextmanager
 def serving(address: str, parts: Parts) -> Iterator[None]:
+    """Serve /metrics of api or worker while inside; for use in the parts' event loop."""
+    collector = StatusCollector(parts, asyncio.get_running_loop())
+    with exposing(address, REGISTRY, collector):
+        yield
+
+
+@contextmanager
+def exposing(address: str, registry: CollectorRegistry, collector: Collector) -> Iterator[None]:
     """Serve /metrics on host:port while inside; nowhere when `address` is "".
 
-    OSError when it cannot listen. For use inside the event loop that the parts belong to.
+    OSError when it cannot listen.
     """
     if not address:
         yield
         return
     host, _, port = address.rpartition(":")
-    collector = StatusCollector(parts, asyncio.get_running_loop())
-    REGISTRY.register(collector)
+    registry.register(collector)
     try:
-        server, thread = start_http_server(int(port), host, REGISTRY)
+        server, thread = start_http_server(int(port), host, registry)
     except OSError as error:
-        REGISTRY.unregister(collector)
+        registry.unregister(collector)
         raise OSError(f"cannot serve metrics on {address}: {error.strerror}") from error
     try:
         yield
     finally:
-        REGISTRY.unregister(collector)
+        registry.unregister(collector)
         server.shutdown()
         server.server_close()
         thread.join()

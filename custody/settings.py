@@ -49,8 +49,9 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings(ApiSettings):
-    """`listen` is where the relay dials."""
+    """`listen` is where the relay dials, `watchtower` the watchtower's host:port."""
 
+    watchtower: str
     fee: Fee
 
 
@@ -86,14 +87,14 @@ def read_settings(path: Path, process: str, read: Callable[[Table, Path], T]) ->
 def api_settings(root: Table, folder: Path) -> ApiSettings:
     """Read the api's settings."""
     return ApiSettings(
-        listen=root.value("listen", _address),
+        listen=root.value("listen", read_address),
         database=root.value("database", _dsn),
-        node=root.value("node", _text),
+        node=root.value("node", read_text),
         tls=read_tls(root, folder),
-        limits=_limits(root, Limits()),
-        metrics=_metrics(root),
-        tracing=_tracing(root),
-        log=_log(root),
+        limits=read_limits(root, Limits()),
+        metrics=read_metrics(root),
+        tracing=read_tracing(root),
+        log=read_log(root),
     )
 
 
@@ -101,14 +102,15 @@ def worker_settings(root: Table, folder: Path) -> WorkerSettings:
     """Read the worker's settings."""
     fee = root.table("fee")
     settings = WorkerSettings(
-        listen=root.value("listen", _address),
+        listen=root.value("listen", read_address),
         database=root.value("database", _dsn),
-        node=root.value("node", _text),
+        node=root.value("node", read_text),
         tls=read_tls(root, folder),
-        limits=_limits(root, LINK),
-        metrics=_metrics(root),
-        tracing=_tracing(root),
-        log=_log(root),
+        limits=read_limits(root, LINK),
+        metrics=read_metrics(root),
+        tracing=read_tracing(root),
+        log=read_log(root),
+        watchtower=root.value("watchtower", read_address),
         fee=Fee(
             unit_limit=fee.value("unit_limit", _number(1, COMPUTE_UNITS_MAX)),
             unit_price=fee.value("unit_price", _number(0, 2**63 - 1)),
@@ -122,42 +124,42 @@ def relay_settings(root: Table, folder: Path) -> RelaySettings:
     """Read the relay's settings."""
     return RelaySettings(
         gateways=_gateways(root),
-        socket=folder / root.value("socket", _text),
+        socket=folder / root.value("socket", read_text),
         tls=read_tls(root, folder),
-        tracing=_tracing(root),
-        log=_log(root),
+        tracing=read_tracing(root),
+        log=read_log(root),
     )
 
 
 def read_tls(root: Table, folder: Path) -> TlsFiles:
     """Read the table `tls`."""
     table = root.table("tls")
-    files = [folder / table.value(key, _text) for key in ("ca", "certificate", "key")]
+    files = [folder / table.value(key, read_text) for key in ("ca", "certificate", "key")]
     table.done()
     return TlsFiles(*files)
 
 
 def _gateways(root: Table) -> tuple[str, ...]:
-    gateways = root.values("gateways", _address)
+    gateways = root.values("gateways", read_address)
     if not 0 < len(gateways) <= WORKERS_MAX:
         raise EntryError((*root.path, "gateways"), f"must name 1 to {WORKERS_MAX} workers")
     return gateways
 
 
-def _metrics(root: Table) -> str:
-    return root.value("metrics", _address) if "metrics" in root.names() else ""
+def read_metrics(root: Table) -> str:
+    return root.value("metrics", read_address) if "metrics" in root.names() else ""
 
 
-def _tracing(root: Table) -> str:
-    return root.value("tracing", _text) if "tracing" in root.names() else ""
+def read_tracing(root: Table) -> str:
+    return root.value("tracing", read_text) if "tracing" in root.names() else ""
 
 
-def _log(root: Table) -> str:
+def read_log(root: Table) -> str:
     return root.value("log", _form) if "log" in root.names() else FORMATS[0]
 
 
-def _address(value: object) -> str:
-    text = _text(value)
+def read_address(value: object) -> str:
+    text = read_text(value)
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit()):
         raise ValueError("must be host:port")
@@ -172,7 +174,7 @@ def _form(value: object) -> str:
     return str(value)
 
 
-def _limits(root: Table, default: Limits) -> Limits:
+def read_limits(root: Table, default: Limits) -> Limits:
     """Read the table `limits`, which may be absent, as may each of its entries."""
     if "limits" not in root.names():
         return default
@@ -186,7 +188,7 @@ def _limits(root: Table, default: Limits) -> Limits:
 
 def _dsn(value: object) -> str:
     """Return a DSN that can be read: what PostgreSQL says of any other quotes its password."""
-    text = _text(value)
+    text = read_text(value)
     try:
         conninfo_to_dict(text)
     except ProgrammingError:
@@ -194,7 +196,7 @@ def _dsn(value: object) -> str:
     return text
 
 
-def _text(value: object) -> str:
+def read_text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be text")
     return value

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from custody.domain.states import State
+from custody.flows.freezes import ShownFreeze, in_force
 from custody.flows.policy_versions import NAME, Shown
 from custody.flows.status import Facts, next_actions, waiting_words
 from custody.store.balances import Balance
@@ -18,6 +19,7 @@ from policies.advice import NEXT
 from policies.approvals import open_approvals
 from policies.codes import Code, Refusal
 from policies.evaluate import approvals_missing, find_rule, find_tier
+from policies.freezes import ALL_WALLETS
 from policies.policy import Policy, Wallet
 from policies.statements import Intent, Signed, decode
 
@@ -49,6 +51,7 @@ def withdrawal(row: Row, approvals: Sequence[Signed], missing: Sequence[str]) ->
         approvals=[_signed(item) for item in approvals],
         approvals_missing=missing,
         refusal=_past_refusal(row),
+        receipt=row.receipt,
     )
 
 
@@ -85,6 +88,17 @@ def policy_version(item: Shown, *, whole: bool) -> wire.PolicyVersion:
             wire.SignedStatement(statement=change.statement, signature=change.signature)
             for change in frame.changes
         ],
+    )
+
+
+def freeze(item: ShownFreeze) -> wire.Freeze:
+    """Return a freeze, in force or on its way."""
+    return wire.Freeze(
+        name=f"freezes/{item.digest}",
+        wallet=item.wallet if item.wallet == ALL_WALLETS else f"wallets/{item.wallet}",
+        person=item.person,
+        create_time=timestamp(item.since),
+        applied=item.applied,
     )
 
 
@@ -146,6 +160,9 @@ def status(facts: Facts) -> wire.GetStatusResponse:
                 locked=item.locked,
                 locked_message=item.locked_message,
                 proposals=[_proposal(proposal) for proposal in item.proposals],
+                lease_expire_time=_of_ms(item.lease_until) if item.lease_until else None,
+                watchtower=item.watchtower,
+                freezes=[freeze(in_force(frozen)) for frozen in item.freezes],
             )
             for item in facts.signers
         ],

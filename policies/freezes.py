@@ -35,7 +35,7 @@ def open_freeze(policy: Policy, signed: Signed, epoch: str) -> Freeze | Refusal:
         words = f"the signature is not {freeze.person}'s"
         return Refusal(Code.FREEZE_INVALID, words, field="key")
     if freeze.wallet != ALL_WALLETS and freeze.wallet not in policy.wallets:
-        words = f"no wallet is called {freeze.wallet}"
+        words = f"no wallet is called {freeze.wallet}: there is {', '.join(policy.wallets)}"
         return Refusal(Code.FREEZE_INVALID, words, field="wallet")
     return _refuse_epoch(freeze.epoch, epoch) or freeze
 

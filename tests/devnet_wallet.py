@@ -41,8 +41,13 @@ def nonce_after(blockhash: Hash) -> Hash:
 class Wallet:
     """`call(method, params)` answers with the result."""
 
-    def __init__(self, call: Callable[[str, list[Any]], Any], lamports: int = 10 * SOL) -> None:
-        self.call, self.key = call, Keypair()
+    def __init__(
+        self,
+        call: Callable[[str, list[Any]], Any],
+        lamports: int = 10 * SOL,
+        key: Keypair | None = None,
+    ) -> None:
+        self.call, self.key = call, key or Keypair()
         self.address = self.key.pubkey()
         self.funding: str = call("requestAirdrop", [str(self.address), lamports])
 

@@ -23,13 +23,16 @@ from custody.identity import Identity, Role
 from custody.tls import TlsFiles
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.freezes import epoch_after
 from policies.statements import (
     Approval,
     Book,
     Cancel,
     Change,
+    Freeze,
     Intent,
     Signed,
+    Unfreeze,
     Veto,
     decode,
     digest,
@@ -91,20 +94,34 @@ def shown(signed: Signed, *approvals: Signed, state: Any = _PENDING) -> wire.Wit
     return withdrawal
 
 
-class MemoryCustody:
+class MemoryService:
+    """What was asked of it, and what it answers first instead."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.outages: list[grpc.RpcError] = []
+
+    def sent(self, method: str) -> list[Any]:
+        """Return the requests of one method, in order."""
+        return [request for name, request in self.calls if name == method]
+
+
+class MemoryCustody(MemoryService):
     """The API's methods over dictionaries."""
 
     def __init__(self, policy: bytes | None = None) -> None:
+        super().__init__()
         self.policy = policy or policy_file()
         self.withdrawals: dict[str, wire.Withdrawal] = {}
-        self.calls: list[tuple[str, Any]] = []
-        self.outages: list[grpc.RpcError] = []
         self.lie: Lie = lambda _: None
         self.status = wire.GetStatusResponse()
         self.log = list[AuditEvent]()
         self.versions: dict[str, wire.PolicyVersion] = {}
         self.fates: list[dict[str, Any]] = []  # what the signer says of each version, one a look
         self.vetoes_taken = 1  # so many looks until the signer has a veto
+        self.freezes: dict[str, wire.Freeze] = {}
+        self.orders_taken = 1  # so many looks until the signer has a freeze, or what lifts some
+        self.epoch = ""
         self.page = 2
         self.book_version, self.book_digest = 6, "ab" * 32
         self.entries: list[wire.BookEntry] = []
@@ -193,6 +210,32 @@ class MemoryCustody:
         applied = self.vetoes_taken < 0
         return wire.CreateVetoResponse(veto=wire.Veto(name=name, applied=applied))
 
+    def create_freeze(self, request: Any) -> wire.CreateFreezeResponse:
+        freeze = decode(Freeze, request.freeze.statement)
+        if freeze.epoch != self.epoch:
+            refuse(Refusal(Code.EPOCH_PASSED, "freezes were lifted", field="freeze.epoch"))
+        name = f"freezes/{digest(request.freeze.statement)}"
+        wallet = freeze.wallet if freeze.wallet == "*" else f"wallets/{freeze.wallet}"
+        made = self.freezes.setdefault(
+            name, wire.Freeze(name=name, wallet=wallet, person=freeze.person)
+        )
+        self.orders_taken -= 1
+        made.applied = self.orders_taken < 0
+        return wire.CreateFreezeResponse(freeze=made)
+
+    def lift_freezes(self, request: Any) -> wire.LiftFreezesResponse:
+        order = decode(Unfreeze, request.orders[0].statement)
+        after = epoch_after(order.epoch, order.freezes)
+        self.orders_taken -= 1
+        if self.orders_taken < 0:
+            self.epoch = after
+            for named in order.freezes:
+                self.freezes.pop(f"freezes/{named}", None)
+        return wire.LiftFreezesResponse(applied=self.orders_taken < 0, epoch=after)
+
+    def list_freezes(self, request: Any) -> wire.ListFreezesResponse:
+        return wire.ListFreezesResponse(freezes=self.freezes.values(), epoch=self.epoch)
+
     def create_book_version(self, request: Any) -> wire.CreateBookVersionResponse:
         book = decode(Book, request.book)
         if book.version > self.book_version:
@@ -224,10 +267,6 @@ class MemoryCustody:
             book_digest=self.book_digest,
         )
 
-    def sent(self, method: str) -> list[Any]:
-        """Return the requests of one method, in order."""
-        return [request for name, request in self.calls if name == method]
-
     def _shown(self, name: str) -> wire.Withdrawal:
         copy = wire.Withdrawal()
         copy.CopyFrom(self.withdrawals[name])
@@ -236,8 +275,8 @@ class MemoryCustody:
 
 
 class _Channel(grpc.Channel):  # type: ignore[misc]
-    def __init__(self, custody: MemoryCustody) -> None:
-        self._custody = custody
+    def __init__(self, service: MemoryService) -> None:
+        self._service = service
 
     def unary_unary(self, method: str, *serializers: Any, **options: Any) -> Any:
         name = method.rsplit("/", 1)[1]
@@ -246,10 +285,10 @@ class _Channel(grpc.Channel):  # type: ignore[misc]
         def call(request: Any, timeout: float) -> Any:
             assert timeout > 0
             received = type(request).FromString(encode(request))
-            self._custody.calls.append((name, received))
-            if self._custody.outages:
-                raise self._custody.outages.pop(0)
-            return parse(getattr(self._custody, _snake(name))(received).SerializeToString())
+            self._service.calls.append((name, received))
+            if self._service.outages:
+                raise self._service.outages.pop(0)
+            return parse(getattr(self._service, _snake(name))(received).SerializeToString())
 
         return call
 
@@ -272,8 +311,13 @@ def _snake(name: str) -> str:
 
 def serve(monkeypatch: pytest.MonkeyPatch, custody: MemoryCustody) -> MemoryCustody:
     """Let every channel that is opened lead to `custody`."""
-    monkeypatch.setattr(grpc, "secure_channel", lambda *_, **__: _Channel(custody))
+    monkeypatch.setattr(grpc, "secure_channel", lambda *_, **__: connected(custody))
     return custody
+
+
+def connected(service: MemoryService) -> grpc.Channel:
+    """Return a channel that leads to `service`."""
+    return _Channel(service)
 
 
 def tls_files(folder: Path) -> TlsFiles:
@@ -300,7 +344,7 @@ def key_file(folder: Path, name: str) -> Path:
     return file
 
 
-def config_file(folder: Path, name: str, pinned: str = "") -> Path:
+def config_file(folder: Path, name: str, pinned: str = "", watchtower: str = "") -> Path:
     """Write the settings of a person or requester, their key beside them."""
     tls_files(folder)
     key_file(folder, name)
@@ -314,6 +358,8 @@ def config_file(folder: Path, name: str, pinned: str = "") -> Path:
     ]
     if pinned:
         lines.append(f'policy_digest = "{pinned}"')
+    if watchtower:
+        lines.append(f'watchtower = "{watchtower}"')
     file = folder / f"{name}.toml"
     file.write_text("\n".join(lines) + "\n")
     return file

@@ -93,9 +93,9 @@ class SolanaNode:
         value = await self._value("getAccountInfo", [address, options])
         return None if value is None else read_account(value)
 
-    async def block_time(self) -> datetime:
-        """When the newest finalized block was made, by the chain's own clock (sysvar Clock)."""
-        clock = await self.account(_CLOCK, "finalized")
+    async def block_time(self, commitment: Commitment = "finalized") -> datetime:
+        """When the newest block of this commitment was made, by the chain's clock (sysvar)."""
+        clock = await self.account(_CLOCK, commitment)
         if clock is None or len(clock.data) != _CLOCK_LAYOUT.size:
             raise NodeError("the node does not show the chain's clock")
         *_, seconds = _CLOCK_LAYOUT.unpack(clock.data)
@@ -135,13 +135,17 @@ class SolanaNode:
             return f"an account cannot be opened with less: pay at least {minimum} lamports"
         return None
 
-    async def send(self, transaction: bytes) -> None:
+    async def send(self, transaction: bytes, *, preflight: bool = True) -> None:
         """Hands a signed transaction to the node; also returns if the chain has it already.
 
-        Raises RejectedError if the node's simulation refuses it.
+        Raises RejectedError if the node's simulation refuses it; without `preflight` there is none.
         """
         name = str(Transaction.from_bytes(transaction).signatures[0])
-        options = {"encoding": "base64", "skipPreflight": False, "preflightCommitment": "confirmed"}
+        options = {
+            "encoding": "base64",
+            "skipPreflight": not preflight,
+            "preflightCommitment": "confirmed",
+        }
         try:
             encoded = base64.b64encode(transaction).decode()
             answer = await self._rpc.call("sendTransaction", [encoded, options])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import grpc
 
 from custody.cli.session import CommandError
+from custody.cli.tower import WatchtowerUnreachableError
 from custody.cli.trust import RefusedAnywayError, UntrustedError
 from custody.client import ConfigError, CustodyRefused, CustodyUnreachableError, KeyFileError
 from policies.advice import NEXT
@@ -17,11 +18,13 @@ _UNREACHABLE = (
 _IN_WORDS = (CommandError, ConfigError, KeyFileError, UntrustedError, OSError, ValueError)
 
 
-def words_of(error: Exception) -> Sequence[str] | None:
-    """Return the lines to print, None for what nobody foresaw."""
+def words_of(error: Exception, who: str = "custody") -> Sequence[str] | None:
+    """Return the lines to print, None for what nobody foresaw; `who` was asked."""
     match error:
         case CustodyRefused():
-            return refusal_words("custody refused", error.refusal)
+            return refusal_words(f"{who} refused", error.refusal)
+        case WatchtowerUnreachableError():
+            return (str(error), f"next: {NEXT[Code.WATCHTOWER_UNREACHABLE]}")
         case RefusedAnywayError():
             return refusal_words("the signer would refuse", error.refusal)
         case CustodyUnreachableError(status=grpc.StatusCode.INTERNAL):

@@ -19,8 +19,9 @@ from custody.call_log import CallLog
 from custody.chains.solana import SolanaNode
 from custody.cli.session import CommandError
 from custody.domain.audit import Kind
-from custody.flows.parts import Parts, WorkerParts
+from custody.flows.parts import Parts, WorkerParts, unix_ms
 from custody.gateway import Gateway
+from custody.keys import KeyFileError, load_key
 from custody.relay import relay as carry
 from custody.serving import build_server
 from custody.settings import (
@@ -34,13 +35,26 @@ from custody.settings import (
 )
 from custody.store import audit
 from custody.store.database import Database
+from custody.watchtower import counters, signers
+from custody.watchtower.alarms import Alarms
+from custody.watchtower.chain import Chain
+from custody.watchtower.database import Database as WatchtowerDatabase
+from custody.watchtower.metrics import WatchtowerCollector
+from custody.watchtower.parts import Parts as WatchtowerParts
+from custody.watchtower.relays import Relays
+from custody.watchtower.schema import SCHEMA
+from custody.watchtower.service import Service, denied
+from custody.watchtower.settings import WatchtowerSettings, watchtower_settings
+from custody.watchtower_client import WatchtowerClient
 from custody.worker import work
 from kura.custody.v1 import custody_pb2, custody_pb2_grpc
 from kura.gateway.v1 import gateway_pb2_grpc
+from kura.watchtower.v1 import watchtower_pb2, watchtower_pb2_grpc
 from policies.statements import digest
 
 GRACE_SECONDS = 3.0
 STATEMENT_SECONDS = 5.0  # of the api's: no caller keeps the database busy for longer at a time
+WATCHTOWER = watchtower_pb2.DESCRIPTOR.services_by_name["Watchtower"].full_name
 CUSTODY = custody_pb2.DESCRIPTOR.services_by_name["Custody"].full_name
 
 app = App(name="serve", help="Run a server process until SIGTERM.")
@@ -70,6 +84,13 @@ def relay(settings: Settings) -> None:
     _run("relay", _until_stopped(carry(chosen.gateways, credentials, chosen.socket), ready), chosen)
 
 
+@app.command
+def watchtower(settings: Settings) -> None:
+    """Follow the chain and let the signers sign: custody serve watchtower --settings FILE."""
+    chosen = read_settings(settings, "watchtower", watchtower_settings)
+    _run("watchtower", _watchtower(chosen), chosen)
+
+
 async def _api(settings: ApiSettings) -> None:
     database = Database(settings.database, statement_seconds=STATEMENT_SECONDS)
     node = SolanaNode(settings.node)
@@ -91,11 +112,45 @@ async def _worker(settings: WorkerSettings) -> None:
         settings.listen, settings.tls, CallLog(database).refused, limits=settings.limits
     )
     gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
-    parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
+    watchtower = WatchtowerClient(settings.watchtower, settings.tls)
+    parts = WorkerParts(
+        database=database, node=node, gateway=gateway, watchtower=watchtower, fee=settings.fee
+    )
     ready = f"worker ready on {settings.listen}"
     async with _open("worker", settings, parts):
         with metrics.serving(settings.metrics, parts):
-            await _serve(ready, server, checks, work(parts), gateway.close)
+            try:
+                await _serve(ready, server, checks, work(parts), gateway.close)
+            finally:
+                await watchtower.close()
+
+
+async def _watchtower(settings: WatchtowerSettings) -> None:
+    key = load_key(settings.key, _no_passphrase)
+    database = WatchtowerDatabase(settings.data, SCHEMA)
+    alarms = Alarms(database, unix_ms, settings.alarm_command)
+    audit_keys, policies = frozenset(settings.audit_keys), signers.policies(database)
+    parts = WatchtowerParts(key, audit_keys, database, alarms, policies=policies)
+    chain = Chain(parts, settings.nodes)
+    relays, service = Relays(parts, chain), Service(parts, chain, alarms)
+    server, _, checks = await build_server(
+        settings.listen, settings.tls, denied, [WATCHTOWER], settings.limits
+    )
+    gateway_pb2_grpc.add_SignerGatewayServicer_to_server(relays, server)
+    watchtower_pb2_grpc.add_WatchtowerServicer_to_server(service, server)
+    ready = f"watchtower ready on {settings.listen}"
+    collector = WatchtowerCollector(parts, chain)
+    try:
+        with metrics.exposing(settings.metrics, counters.REGISTRY, collector):
+            work = asyncio.gather(chain.run(), alarms.run())
+            await _serve(ready, server, checks, work, relays.close)
+    finally:
+        database.close()
+
+
+def _no_passphrase() -> bytes:
+    words = "the watchtower's key has a passphrase, which nobody types: make one without"
+    raise KeyFileError(words)
 
 
 @asynccontextmanager
@@ -151,7 +206,9 @@ async def _until_stopped(work: Awaitable[object], ready: str) -> None:
 
 
 def _run(
-    name: str, main: Coroutine[None, None, None], settings: ApiSettings | RelaySettings
+    name: str,
+    main: Coroutine[None, None, None],
+    settings: ApiSettings | RelaySettings | WatchtowerSettings,
 ) -> None:
     logs.set_up(settings.log)
     with tracing.exporting(f"kura-{name}", settings.tracing):

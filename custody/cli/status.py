@@ -1,10 +1,12 @@
 """`custody status`: how custody is doing, and what to do next."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from cyclopts import App
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from custody.cli.freeze_words import wallet_words
 from custody.cli.output import amount_words, print_line, print_record, print_table, utc
 from custody.cli.session import check_policy, connect, settings
 from custody.client import CustodyRefused, State
@@ -48,6 +50,7 @@ def status() -> int:
                 ("last contact", _ago(now, signer.seen_time)),
                 ("policy", f"version {signer.policy_version}, {signer.policy_digest}"),
                 ("address book", f"version {signer.book_version}"),
+                *_watched(now, signer),
                 *((("locked", f"{signer.locked}: {signer.locked_message}"),) * bool(signer.locked)),
             )
         )
@@ -74,6 +77,23 @@ def status() -> int:
     if not shown.next_actions:
         print_line("nothing to do")
     return 1 if shown.next_actions else 0
+
+
+def _watched(now: datetime, signer: wire.SignerStatus) -> Iterator[tuple[str, str]]:
+    lease = signer.lease_expire_time
+    if not signer.HasField("lease_expire_time"):
+        yield "lease", "none: it signs nothing for hot wallets"
+    elif lease.ToDatetime(UTC) < now:
+        yield "lease", f"over at {_at(lease)}, as far as custody has heard"
+    else:
+        left = int((lease.ToDatetime(UTC) - now).total_seconds())
+        yield "lease", f"for {left} s more, until {_at(lease)}"
+    yield "watchtower", signer.watchtower or "none yet"
+    for freeze in signer.freezes:
+        yield (
+            "frozen",
+            f"{wallet_words(freeze.wallet)} by {freeze.person} since {_at(freeze.create_time)}",
+        )
 
 
 def _state(number: int) -> str:

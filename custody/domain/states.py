@@ -38,6 +38,7 @@ class Event(StrEnum):
     SENT = "SENT"
     FINALISED = "FINALISED"
     FAILED_ON_CHAIN = "FAILED_ON_CHAIN"
+    KILL = "KILL"
     BLOCK = "BLOCK"
     REJECT = "REJECT"
     CANCEL = "CANCEL"
@@ -46,6 +47,7 @@ class Event(StrEnum):
     REJECT_CERTIFIED = "REJECT_CERTIFIED"
     CANCEL_CERTIFIED = "CANCEL_CERTIFIED"
     EXPIRE_CERTIFIED = "EXPIRE_CERTIFIED"
+    FAIL_CERTIFIED = "FAIL_CERTIFIED"
 
 
 class Waiting(StrEnum):
@@ -60,6 +62,8 @@ class Waiting(StrEnum):
     NONCE = "NONCE"
     RECALL = "RECALL"  # earlier transactions to be final
     POLICY = "POLICY"  # its wallet is disabled
+    LEASE = "LEASE"  # the watchtower: its lease, its acknowledgement, or its word that one is dead
+    FROZEN = "FROZEN"  # a quorum to lift a freeze
     NODE = "NODE"
     SIGNER = "SIGNER"
     OPERATOR = "OPERATOR"  # custody met a fault with it, or the signer lost its journal meanwhile
@@ -71,6 +75,8 @@ ENDS: dict[Event, tuple[State, Event]] = {
     Event.REJECT: (State.REJECTED, Event.REJECT_CERTIFIED),
     Event.CANCEL: (State.CANCELLED, Event.CANCEL_CERTIFIED),
     Event.EXPIRE: (State.EXPIRED, Event.EXPIRE_CERTIFIED),
+    Event.FAILED_ON_CHAIN: (State.FAILED, Event.FAIL_CERTIFIED),
+    Event.KILL: (State.FAILED, Event.FAIL_CERTIFIED),
 }
 
 
@@ -78,7 +84,9 @@ class ImpossibleTransitionError(Exception):
     """The state has no such event."""
 
 
-_ENDING = (State.PENDING_APPROVAL, State.QUEUED, State.SIGNING)
+_UNSIGNED = (State.PENDING_APPROVAL, State.QUEUED, State.SIGNING)
+_UNSIGNED_ENDS = (Event.BLOCK, Event.REJECT, Event.CANCEL, Event.EXPIRE)
+_SIGNED = (State.SIGNED, State.BROADCASTING, State.CONFIRMING)
 _UNTAKEN = (State.PENDING_APPROVAL, State.QUEUED, State.ENDING)
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
@@ -88,14 +96,18 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.SIGNING, Event.APPROVALS_LAPSED): State.PENDING_APPROVAL,
     (State.SIGNING, Event.RETURNED): State.QUEUED,
     (State.SIGNING, Event.SIGNATURE): State.SIGNED,
-    **{(state, event): State.ENDING for state in _ENDING for event in ENDS},
+    **{(state, event): State.ENDING for state in _UNSIGNED for event in _UNSIGNED_ENDS},
+    **{(state, Event.KILL): State.ENDING for state in _SIGNED},
     **{(State.ENDING, certified): end for end, certified in ENDS.values()},
     # Signed before: custody was restored from a backup, or told that it could not end it.
     **{(state, Event.SIGNATURE): State.SIGNED for state in _UNTAKEN},
     (State.SIGNED, Event.BROADCAST): State.BROADCASTING,
     (State.BROADCASTING, Event.SENT): State.CONFIRMING,
     (State.CONFIRMING, Event.FINALISED): State.COMPLETED,
-    (State.CONFIRMING, Event.FAILED_ON_CHAIN): State.FAILED,
+    (State.CONFIRMING, Event.FAILED_ON_CHAIN): State.ENDING,
+    # A killed one that landed after all.
+    (State.ENDING, Event.FINALISED): State.COMPLETED,
+    (State.ENDING, Event.FAILED_ON_CHAIN): State.ENDING,
 }
 
 

@@ -1,4 +1,6 @@
-"""The worker's part of policy versions and vetoes: the signer is asked, and asked again in time."""
+"""What officers ordered, told to the signer: freezes, policy versions, vetoes; again in time."""
+
+from dataclasses import replace
 
 import structlog
 
@@ -7,15 +9,39 @@ from custody.flows.housekeeping import read_status
 from custody.flows.parts import WorkerParts, unix_ms, within_calendar
 from custody.flows.signature import refusal_of, statement
 from custody.gateway import SignerUnreachableError
-from custody.store import policy_versions
+from custody.store import freezes, policy_versions
 from custody.store.database import Connection
 from custody.store.policy_versions import Progress, VersionRow
+from custody.watchtower_client import WatchtowerUnreachableError
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.statements import Signed
 
 AGAIN_SECONDS = 30.0
 _DAY_MS = 24 * 3600 * 1000
 log = structlog.get_logger()
+
+
+async def apply_freeze(parts: WorkerParts) -> bool:
+    """Tell the signer the oldest freeze, or what lifts some; True when it decided."""
+    async with parts.database.transaction() as connection:
+        row = await freezes.due(connection)
+    if row is None:
+        return False
+    said = await _ask(parts, wire.Apply.FromString(row.apply))
+    if said is None:
+        return False
+    named = log.bind(digest=row.digest, wallet=row.wallet, people=row.people)
+    async with parts.database.transaction() as connection:
+        if not isinstance(said, Refusal):
+            await freezes.settle(connection, row, Progress.APPLIED)
+            named.warning("frozen" if row.wallet else "freezes lifted")
+        else:
+            state = Progress.PENDING if said.code.waits else Progress.REFUSED
+            await freezes.settle(connection, row, state, said, AGAIN_SECONDS)
+            named.warning("freeze order refused", code=said.code, words=said.message)
+    await read_status(parts)
+    return True
 
 
 async def apply_veto(parts: WorkerParts) -> bool:
@@ -47,17 +73,35 @@ async def apply_policy(parts: WorkerParts) -> bool:
     if row is None:
         return False
     version = wire.PolicyVersion.FromString(row.changes)
+    earliest = await _count_delay(parts, version)
     said = await _ask(parts, wire.Apply(policy=version))
     if said is None:
         return False
     async with parts.database.transaction() as connection:
         if isinstance(said, Refusal):
-            await _refused(connection, row, said)
+            delayed = said.code is Code.POLICY_DELAYED and earliest
+            await _refused(connection, row, replace(said, earliest=earliest) if delayed else said)
         else:
             await policy_versions.settle(connection, row, Progress.APPLIED)
             log.info("policy applied", version=row.version, digest=row.digest)
     await read_status(parts)
     return True
+
+
+async def _count_delay(parts: WorkerParts, version: wire.PolicyVersion) -> int:
+    """Let the watchtower count the delay; put its word into `version` once that is over.
+
+    Return Unix ms at which it is over, 0 when the watchtower does not tell.
+    """
+    changes = [Signed(item.statement, item.signature) for item in version.changes]
+    try:
+        delay = await parts.watchtower.policy_version(version.file, changes)
+    except WatchtowerUnreachableError as error:
+        log.warning("the delay is not counted", reason=str(error), next="trying again")
+        return 0
+    if delay.elapsed:
+        version.elapsed.CopyFrom(statement(delay.elapsed))
+    return delay.earliest
 
 
 async def _refused(connection: Connection, row: VersionRow, refusal: Refusal) -> None:

@@ -7,7 +7,7 @@ import structlog
 from custody.chains.errors import NodeError
 from custody.domain.audit import Kind
 from custody.domain.states import Event
-from custody.flows import checks, end
+from custody.flows import checks, end, freezes
 from custody.flows.parts import WorkerParts, unix_ms, within_calendar
 from custody.flows.rows import alone
 from custody.gateway import SignerUnreachableError
@@ -43,12 +43,19 @@ async def read_status(parts: WorkerParts) -> bool:
         book_digest=status.book_digest,
         locked=status.locked,
         locked_message=status.locked_message,
+        epoch=status.epoch,
+        lease_until=within_calendar(status.lease_until),
+        watchtower=status.watchtower,
+        journal=status.journal,
     )
     async with parts.database.transaction() as connection:
         proposals = [await _proposal(connection, item) for item in status.proposals]
-        row = replace(row, proposals=tuple(proposals))
         before = await signers.latest(connection)
+        frozen = freezes.frozen_now(status.freezes, before)
+        row = replace(row, proposals=tuple(proposals), freezes=frozen)
         await signers.save(connection, row)
+        if await freezes.note_changes(connection, before, row):
+            await withdrawals.look_again(connection)
         if before is None or before.policy_digest != row.policy_digest:
             await _changed(connection, row, "POLICY", "policy", row.policy_digest)
             await signers.see_policy(connection, row.policy_digest, row.policy)
@@ -119,6 +126,7 @@ async def book_inflows(parts: WorkerParts) -> bool:
     """Book what wallets hold above our books; open the books of new wallets."""
     async with parts.database.transaction() as connection:
         policy = await checks.policy_in_force(connection)
+        journals = await signers.journals(connection)
     if isinstance(policy, Refusal):
         return False
     for wallet in policy.wallets.values():
@@ -126,7 +134,8 @@ async def book_inflows(parts: WorkerParts) -> bool:
             minimum = await parts.node.minimum_rent(0)
             async with parts.database.transaction() as connection:
                 await balances.open_wallet(connection, wallet.name, wallet.asset, minimum)
-                await nonces.add(connection, wallet.name, wallet.nonce_pool)
+                journal = journals.get(wallet.signer, "")
+                await nonces.add(connection, wallet.name, wallet.nonce_pool, journal)
                 total, inflows = await balances.total_and_inflows(connection, wallet.name)
             # Our books are read before the chain: the difference is never more than came in.
             inflow = await parts.node.balance(wallet.address) - total

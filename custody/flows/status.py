@@ -1,6 +1,6 @@
 """How custody is doing and what to do about it: facts gathered once, for every view of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +11,7 @@ from custody.store import status
 from custody.store.status import Pool, Queue, SignerSeen
 from policies.advice import NEXT
 from policies.codes import Code
+from policies.freezes import ALL_WALLETS
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.units import format_units
@@ -33,13 +34,22 @@ _WAITING_WORDS = {
     Waiting.RECALL: "look whether earlier transactions become final: they are signed as these do",
     Waiting.POLICY: "the policy has disabled their wallet: a version of it enables it again"
     " (custody policy propose), or their requesters cancel them",
+    Waiting.LEASE: "nothing: they go on when the watchtower lets them; watchtower status says more",
+    Waiting.FROZEN: "a quorum lifts the freeze when its cause is known: custody freeze list",
     Waiting.NODE: "look at the node, and at the worker's log",
     Waiting.SIGNER: "look at what refuses them: custody withdrawal list --waiting-for SIGNER, then"
     " custody withdrawal show",
     Waiting.OPERATOR: "they met a fault in custody (look for `fault` in the worker's log), or were"
     " being signed when the signer's journal was lost (docs/runbooks/recover.md)",
 }
-_TO_DO = {Waiting.WINDOW, Waiting.RECALL, Waiting.POLICY, Waiting.SIGNER}
+_TO_DO = {
+    Waiting.WINDOW,
+    Waiting.RECALL,
+    Waiting.POLICY,
+    Waiting.LEASE,
+    Waiting.FROZEN,
+    Waiting.SIGNER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,8 @@ def next_actions(facts: Facts) -> list[str]:
     """Return what to do in words, most urgent first; nothing when nothing is to be done."""
     return [
         *_signers(facts),
+        *_freezes(facts),
+        *_leases(facts),
         *_books(facts),
         *_policies(facts),
         *_nodes(facts),
@@ -117,6 +129,30 @@ def _signers(facts: Facts) -> Iterator[str]:
             yield f"the signer signs nothing ({said}): {NEXT[code]}"
     if len({signer.policy_digest for signer in facts.signers}) > 1:
         yield "signers differ in their policy: install the same one in each, or retire the old one"
+
+
+def _freezes(facts: Facts) -> Iterator[str]:
+    for signer in facts.signers[:1]:
+        if signer.freezes:
+            wallets = {frozen.wallet for frozen in signer.freezes}
+            what = "every wallet is" if ALL_WALLETS in wallets else f"{_and(wallets)} is"
+            people = _and({frozen.person for frozen in signer.freezes})
+            yield (
+                f"{what} frozen by {people}: find out why (custody freeze list); a quorum lifts it"
+                " (custody freeze sign)"
+            )
+
+
+def _leases(facts: Facts) -> Iterator[str]:
+    """A signer that is silent or frozen has more urgent trouble."""
+    for signer in facts.signers[:1]:
+        heard = facts.now - signer.seen <= SILENT_AFTER and not signer.locked
+        if heard and signer.lease_until <= facts.now.timestamp() * 1000:
+            yield f"signing is paused, the signer has no lease: {NEXT[Code.LEASE_MISSING]}"
+
+
+def _and(names: Collection[str]) -> str:
+    return " and ".join(sorted(names))
 
 
 def _books(facts: Facts) -> Iterator[str]:

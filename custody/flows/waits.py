@@ -3,7 +3,7 @@
 from custody.domain.states import Waiting
 from policies.codes import Code, Refusal
 
-SECONDS = 1.0
+SECONDS = 1.5
 _FOR = {
     Code.WINDOW_EXCEEDED: Waiting.WINDOW,
     Code.RECALL_EXCEEDED: Waiting.RECALL,
@@ -12,6 +12,8 @@ _FOR = {
     Code.DELAY: Waiting.DELAY,
     Code.NONCE_USED: Waiting.NONCE,
     Code.WALLET_DISABLED: Waiting.POLICY,
+    Code.LEASE_MISSING: Waiting.LEASE,
+    Code.FROZEN: Waiting.FROZEN,
 }
 
 

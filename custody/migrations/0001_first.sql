@@ -12,7 +12,12 @@ CREATE TABLE signer (
   seen moment NOT NULL,
   locked text NOT NULL DEFAULT '',
   locked_message text NOT NULL DEFAULT '',
-  proposals jsonb NOT NULL DEFAULT '[]'
+  proposals jsonb NOT NULL DEFAULT '[]',
+  epoch text NOT NULL DEFAULT '',
+  freezes jsonb NOT NULL DEFAULT '[]',
+  lease_until bigint NOT NULL DEFAULT 0 CHECK (lease_until BETWEEN 0 AND 253402300799999),
+  watchtower text NOT NULL DEFAULT '',
+  journal text NOT NULL DEFAULT ''
 );
 
 -- Every policy that a signer had in force, in the order in which custody learned of them.
@@ -55,6 +60,23 @@ CREATE TABLE veto (
 );
 
 CREATE INDEX veto_open ON veto (ask_at) WHERE state = 'PENDING';
+
+-- Freezes, by the digest of the order, and what lifts them (`wallet` is '' then), by the digest of the epoch that begins.
+-- `apply`: a kura.signer.v1.Apply.
+CREATE TABLE freeze_order (
+  sequence bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+  digest text PRIMARY KEY,
+  wallet text NOT NULL,
+  people text NOT NULL,
+  apply bytea NOT NULL,
+  state text NOT NULL DEFAULT 'PENDING' CHECK (state IN ('PENDING', 'APPLIED', 'REFUSED')),
+  refusal_code text NOT NULL DEFAULT '' CHECK (state <> 'REFUSED' OR refusal_code <> ''),
+  refusal_message text NOT NULL DEFAULT '',
+  ask_at moment NOT NULL DEFAULT now(),
+  create_time moment NOT NULL DEFAULT now()
+);
+
+CREATE INDEX freeze_order_open ON freeze_order (ask_at) WHERE state = 'PENDING';
 
 -- `retired`: the version that the signer's book went back to, when this one was in force before; NULL otherwise.
 CREATE TABLE book_version (
@@ -109,7 +131,7 @@ CREATE TABLE withdrawal (
   expires bigint NOT NULL CHECK (expires BETWEEN 0 AND 253402300799999), -- the year 9999
   state text NOT NULL CHECK (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING',
     'CONFIRMING', 'COMPLETED', 'ENDING', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')),
-  ending text NOT NULL DEFAULT '' CHECK (ending IN ('', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED')),
+  ending text NOT NULL DEFAULT '' CHECK (ending IN ('', 'BLOCKED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'FAILED')),
   waiting_for text NOT NULL DEFAULT '',
   retry_at moment NOT NULL DEFAULT now(),
   introduce_at moment DEFAULT now(), -- when the signer is to see it first; NULL once it did
@@ -121,6 +143,8 @@ CREATE TABLE withdrawal (
   transaction bytea,
   transaction_id text UNIQUE,
   fee bigint,
+  receipt bytea, -- the signer's newest: of its signature, then of its tombstone
+  acknowledged boolean NOT NULL DEFAULT false, -- by the watchtower, that receipt
   refused_by text NOT NULL DEFAULT '',
   refusal_code text NOT NULL DEFAULT '',
   refusal_rule text NOT NULL DEFAULT '',
@@ -130,14 +154,18 @@ CREATE TABLE withdrawal (
   trace text NOT NULL DEFAULT '',
   UNIQUE (request_id, requester), -- in this order, for whoever looks for a request_id of any requester
   CHECK ((ending <> '') = (state = 'ENDING')),
-  CHECK ((transaction IS NULL) = (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'ENDING', 'BLOCKED', 'REJECTED',
-    'CANCELLED', 'EXPIRED')))
+  CHECK ((transaction IS NULL) = (state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'BLOCKED', 'REJECTED', 'CANCELLED',
+    'EXPIRED') OR state = 'ENDING' AND ending <> 'FAILED')),
+  CHECK (receipt IS NOT NULL OR transaction IS NULL AND state IN ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'ENDING')),
+  CHECK (acknowledged OR state NOT IN ('BROADCASTING', 'CONFIRMING', 'COMPLETED')),
+  CHECK (receipt IS NOT NULL OR NOT acknowledged)
 );
 
 CREATE INDEX withdrawal_live ON withdrawal (state, retry_at) WHERE state IN
   ('PENDING_APPROVAL', 'QUEUED', 'SIGNING', 'SIGNED', 'BROADCASTING', 'CONFIRMING', 'ENDING');
 CREATE INDEX withdrawal_introduce ON withdrawal (introduce_at) WHERE introduce_at IS NOT NULL
   AND state IN ('PENDING_APPROVAL', 'QUEUED');
+CREATE INDEX withdrawal_receipt ON withdrawal (retry_at) WHERE receipt IS NOT NULL AND NOT acknowledged;
 CREATE INDEX withdrawal_requester ON withdrawal (requester, sequence);
 CREATE INDEX withdrawal_wallet ON withdrawal (wallet, sequence);
 CREATE INDEX withdrawal_live_sequence ON withdrawal (sequence) WHERE state IN
@@ -157,6 +185,7 @@ CREATE TABLE approval (
 );
 
 -- A pool of durable nonces: each stands in at most one transaction under way.
+-- `journal`: the signer's, since which no transaction of an earlier one can use the account.
 CREATE TABLE nonce (
   wallet text NOT NULL,
   index integer NOT NULL CHECK (index >= 0),
@@ -165,11 +194,33 @@ CREATE TABLE nonce (
   holder text UNIQUE REFERENCES withdrawal,
   opening_id text,
   opening_transaction bytea,
+  opening_receipt bytea,
+  acknowledged boolean NOT NULL DEFAULT false,
   opening_time moment NOT NULL DEFAULT now(),
   retry_at moment NOT NULL DEFAULT now(),
   reserved bigint NOT NULL DEFAULT 0,
+  journal text NOT NULL,
   PRIMARY KEY (wallet, index)
 );
+
+-- Nonce values to be used up, so that no transaction which stands on one can land any more.
+CREATE TABLE advance (
+  wallet text NOT NULL,
+  index integer NOT NULL CHECK (index >= 0),
+  value bytea NOT NULL CHECK (octet_length(value) = 32),
+  done boolean NOT NULL DEFAULT false,
+  journal text NOT NULL DEFAULT '',
+  transaction bytea,
+  transaction_id text UNIQUE,
+  receipt bytea,
+  acknowledged boolean NOT NULL DEFAULT false,
+  reserved bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
+  retry_at moment NOT NULL DEFAULT now(),
+  PRIMARY KEY (wallet, index, value),
+  CHECK (num_nulls(transaction, transaction_id, receipt) IN (0, 3))
+);
+
+CREATE INDEX advance_open ON advance (retry_at) WHERE NOT done;
 
 -- Every movement of our books. Only added to.
 CREATE TABLE ledger_entry (

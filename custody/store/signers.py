@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeAlias
 
 from psycopg.rows import class_row, kwargs_row
 from psycopg.types.json import Jsonb
@@ -23,8 +23,21 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Frozen:
+    """A freeze in force in the signer; `since`: when custody first saw it there, in Unix ms."""
+
+    digest: str
+    wallet: str
+    person: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
 class SignerRow:
-    """The signer as last seen. `locked`: a code when it signs nothing, "" when it does."""
+    """The signer as last seen. `locked`: a code when it signs nothing, "" when it does.
+
+    `lease_until`: Unix ms, 0 without a lease; `watchtower`: the key whose leases it takes.
+    """
 
     audit_key: str
     policy: bytes
@@ -34,6 +47,11 @@ class SignerRow:
     locked: str = ""
     locked_message: str = ""
     proposals: tuple[Proposal, ...] = ()
+    epoch: str = ""
+    freezes: tuple[Frozen, ...] = ()
+    lease_until: int = 0
+    watchtower: str = ""
+    journal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +83,20 @@ class EntryRow:
 async def save(connection: Connection, row: SignerRow) -> None:
     """Note what a signer said of itself."""
     query = (
-        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, now(), %s, %s, %s)"
+        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, now(), %s, %s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (audit_key) DO UPDATE SET policy = excluded.policy,"
         " policy_digest = excluded.policy_digest, book_version = excluded.book_version,"
         " book_digest = excluded.book_digest, locked = excluded.locked,"
-        " locked_message = excluded.locked_message, proposals = excluded.proposals, seen = now()"
+        " locked_message = excluded.locked_message, proposals = excluded.proposals,"
+        " epoch = excluded.epoch, freezes = excluded.freezes, lease_until = excluded.lease_until,"
+        " watchtower = excluded.watchtower, journal = excluded.journal, seen = now()"
     )
     values = (row.audit_key, row.policy, row.policy_digest, row.book_version, row.book_digest)
     proposals = Jsonb([asdict(proposal) for proposal in row.proposals])
-    await connection.execute(query, (*values, row.locked, row.locked_message, proposals))
+    said = (row.locked, row.locked_message, proposals, row.epoch)
+    freezes = Jsonb([asdict(freeze) for freeze in row.freezes])
+    lease = (row.lease_until, row.watchtower, row.journal)
+    await connection.execute(query, (*values, *said, freezes, *lease))
 
 
 async def see_policy(connection: Connection, name: str, file: bytes) -> None:
@@ -95,7 +118,8 @@ async def latest(connection: Connection) -> SignerRow | None:
     """
     query = (
         "SELECT audit_key, policy, policy_digest, book_version, book_digest, locked,"
-        " locked_message, proposals FROM signer"
+        " locked_message, proposals, epoch, freezes, lease_until, watchtower, journal"
+        " FROM signer"
         " WHERE seen <= clock_timestamp() ORDER BY seen DESC LIMIT 1"
     )
     async with connection.cursor(row_factory=kwargs_row(_signer)) as cursor:
@@ -103,8 +127,11 @@ async def latest(connection: Connection) -> SignerRow | None:
         return await cursor.fetchone()
 
 
-def _signer(*, proposals: Sequence[Mapping[str, Any]], **columns: Any) -> SignerRow:
-    return SignerRow(**columns, proposals=proposals_of(proposals))
+_Stored: TypeAlias = Sequence[Mapping[str, Any]]
+
+
+def _signer(*, proposals: _Stored, freezes: _Stored, **columns: Any) -> SignerRow:
+    return SignerRow(**columns, proposals=proposals_of(proposals), freezes=freezes_of(freezes))
 
 
 def proposals_of(stored: Sequence[Mapping[str, Any]]) -> tuple[Proposal, ...]:
@@ -112,6 +139,17 @@ def proposals_of(stored: Sequence[Mapping[str, Any]]) -> tuple[Proposal, ...]:
     return tuple(
         Proposal(item["digest"], item["earliest"], tuple(item["vetoed_by"])) for item in stored
     )
+
+
+def freezes_of(stored: Sequence[Mapping[str, Any]]) -> tuple[Frozen, ...]:
+    """Return the freezes as `save` kept them."""
+    return tuple(Frozen(**item) for item in stored)
+
+
+async def journals(connection: Connection) -> dict[str, str]:
+    """Return the journal of each signer that ever answered, by its audit key."""
+    query = "SELECT audit_key, journal FROM signer WHERE journal <> ''"
+    return dict(await (await connection.execute(query)).fetchall())
 
 
 async def add_book(connection: Connection, row: BookRow) -> bool:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from psycopg.rows import class_row, kwargs_row
 
 from custody.store.database import Connection
-from custody.store.signers import Proposal, proposals_of
+from custody.store.signers import Frozen, Proposal, freezes_of, proposals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Queue:
 class SignerSeen:
     """A signer as it last answered.
 
+    `lease_until`: Unix ms, 0 without a lease; `watchtower`: the key whose leases it takes.
     `book_before`: the last version before its address book went back to `book_version`; 0 when it
     did not, or when officers have gone on from there.
     """
@@ -43,6 +44,9 @@ class SignerSeen:
     locked: str
     locked_message: str
     proposals: tuple[Proposal, ...]
+    freezes: tuple[Frozen, ...]
+    lease_until: int
+    watchtower: str
     seen: datetime
     book_before: int
 
@@ -82,7 +86,8 @@ async def signers(connection: Connection) -> list[SignerSeen]:
     """Return every signer that ever answered, the latest first; see signers.latest."""
     query = (
         "SELECT audit_key, policy, policy_digest, book_version, locked, locked_message, proposals,"
-        " seen, (SELECT coalesce(max(version), 0) FROM book_version"
+        " freezes, lease_until, watchtower, seen,"
+        " (SELECT coalesce(max(version), 0) FROM book_version"
         " WHERE retired = signer.book_version AND version > signer.book_version) AS book_before"
         " FROM signer"
     )
@@ -91,8 +96,11 @@ async def signers(connection: Connection) -> list[SignerSeen]:
         return await cursor.fetchall()
 
 
-def _signer(*, proposals: Sequence[Mapping[str, Any]], **columns: Any) -> SignerSeen:
-    return SignerSeen(**columns, proposals=proposals_of(proposals))
+_Stored: TypeAlias = Sequence[Mapping[str, Any]]
+
+
+def _signer(*, proposals: _Stored, freezes: _Stored, **columns: Any) -> SignerSeen:
+    return SignerSeen(**columns, proposals=proposals_of(proposals), freezes=freezes_of(freezes))
 
 
 async def pools(connection: Connection) -> list[Pool]:

@@ -29,7 +29,7 @@ def test_no_event_leads_back_from_a_signature() -> None:
     signed = {State.SIGNED, State.BROADCASTING, State.CONFIRMING}
     for (old, _), new in TRANSITIONS.items():
         if old in signed:
-            assert new in signed | {State.COMPLETED, State.FAILED}
+            assert new in signed | {State.COMPLETED, State.ENDING}
 
 
 def test_the_wire_knows_every_state() -> None:

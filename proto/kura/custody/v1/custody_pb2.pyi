@@ -240,6 +240,18 @@ class CancelWithdrawalResponse(_message.Message):
     withdrawal: Withdrawal
     def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
 
+class KillWithdrawalRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class KillWithdrawalResponse(_message.Message):
+    __slots__ = ("withdrawal",)
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    withdrawal: Withdrawal
+    def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
+
 class CreateApprovalRequest(_message.Message):
     __slots__ = ("parent", "approval")
     PARENT_FIELD_NUMBER: _ClassVar[int]
@@ -448,6 +460,58 @@ class Veto(_message.Message):
     applied: bool
     def __init__(self, name: _Optional[str] = ..., applied: _Optional[bool] = ...) -> None: ...
 
+class CreateFreezeRequest(_message.Message):
+    __slots__ = ("freeze",)
+    FREEZE_FIELD_NUMBER: _ClassVar[int]
+    freeze: SignedStatement
+    def __init__(self, freeze: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+
+class CreateFreezeResponse(_message.Message):
+    __slots__ = ("freeze",)
+    FREEZE_FIELD_NUMBER: _ClassVar[int]
+    freeze: Freeze
+    def __init__(self, freeze: _Optional[_Union[Freeze, _Mapping]] = ...) -> None: ...
+
+class Freeze(_message.Message):
+    __slots__ = ("name", "wallet", "person", "create_time", "applied")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WALLET_FIELD_NUMBER: _ClassVar[int]
+    PERSON_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    wallet: str
+    person: str
+    create_time: _timestamp_pb2.Timestamp
+    applied: bool
+    def __init__(self, name: _Optional[str] = ..., wallet: _Optional[str] = ..., person: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., applied: _Optional[bool] = ...) -> None: ...
+
+class LiftFreezesRequest(_message.Message):
+    __slots__ = ("orders",)
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedCompositeFieldContainer[SignedStatement]
+    def __init__(self, orders: _Optional[_Iterable[_Union[SignedStatement, _Mapping]]] = ...) -> None: ...
+
+class LiftFreezesResponse(_message.Message):
+    __slots__ = ("applied", "epoch")
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    applied: bool
+    epoch: str
+    def __init__(self, applied: _Optional[bool] = ..., epoch: _Optional[str] = ...) -> None: ...
+
+class ListFreezesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListFreezesResponse(_message.Message):
+    __slots__ = ("freezes", "epoch")
+    FREEZES_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    freezes: _containers.RepeatedCompositeFieldContainer[Freeze]
+    epoch: str
+    def __init__(self, freezes: _Optional[_Iterable[_Union[Freeze, _Mapping]]] = ..., epoch: _Optional[str] = ...) -> None: ...
+
 class CreateBookVersionRequest(_message.Message):
     __slots__ = ("book", "changes")
     BOOK_FIELD_NUMBER: _ClassVar[int]
@@ -547,7 +611,7 @@ class QueueStatus(_message.Message):
     def __init__(self, state: _Optional[_Union[WithdrawalState, str]] = ..., waiting_for: _Optional[str] = ..., count: _Optional[int] = ..., oldest_create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., earliest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next: _Optional[str] = ...) -> None: ...
 
 class SignerStatus(_message.Message):
-    __slots__ = ("audit_key", "seen_time", "policy_version", "policy_digest", "book_version", "locked", "locked_message", "proposals")
+    __slots__ = ("audit_key", "seen_time", "policy_version", "policy_digest", "book_version", "locked", "locked_message", "proposals", "lease_expire_time", "watchtower", "freezes")
     AUDIT_KEY_FIELD_NUMBER: _ClassVar[int]
     SEEN_TIME_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -556,6 +620,9 @@ class SignerStatus(_message.Message):
     LOCKED_FIELD_NUMBER: _ClassVar[int]
     LOCKED_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     PROPOSALS_FIELD_NUMBER: _ClassVar[int]
+    LEASE_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    WATCHTOWER_FIELD_NUMBER: _ClassVar[int]
+    FREEZES_FIELD_NUMBER: _ClassVar[int]
     audit_key: str
     seen_time: _timestamp_pb2.Timestamp
     policy_version: str
@@ -564,7 +631,10 @@ class SignerStatus(_message.Message):
     locked: str
     locked_message: str
     proposals: _containers.RepeatedCompositeFieldContainer[PolicyProposal]
-    def __init__(self, audit_key: _Optional[str] = ..., seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_version: _Optional[str] = ..., policy_digest: _Optional[str] = ..., book_version: _Optional[str] = ..., locked: _Optional[str] = ..., locked_message: _Optional[str] = ..., proposals: _Optional[_Iterable[_Union[PolicyProposal, _Mapping]]] = ...) -> None: ...
+    lease_expire_time: _timestamp_pb2.Timestamp
+    watchtower: str
+    freezes: _containers.RepeatedCompositeFieldContainer[Freeze]
+    def __init__(self, audit_key: _Optional[str] = ..., seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., policy_version: _Optional[str] = ..., policy_digest: _Optional[str] = ..., book_version: _Optional[str] = ..., locked: _Optional[str] = ..., locked_message: _Optional[str] = ..., proposals: _Optional[_Iterable[_Union[PolicyProposal, _Mapping]]] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., watchtower: _Optional[str] = ..., freezes: _Optional[_Iterable[_Union[Freeze, _Mapping]]] = ...) -> None: ...
 
 class PolicyProposal(_message.Message):
     __slots__ = ("name", "earliest_time", "vetoed_by")

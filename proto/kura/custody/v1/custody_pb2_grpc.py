@@ -66,6 +66,11 @@ class CustodyStub:
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalResponse.FromString,
                 _registered_method=True)
+        self.KillWithdrawal = channel.unary_unary(
+                '/kura.custody.v1.Custody/KillWithdrawal',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalResponse.FromString,
+                _registered_method=True)
         self.CreateApproval = channel.unary_unary(
                 '/kura.custody.v1.Custody/CreateApproval',
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateApprovalRequest.SerializeToString,
@@ -115,6 +120,21 @@ class CustodyStub:
                 '/kura.custody.v1.Custody/CreateVeto',
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.FromString,
+                _registered_method=True)
+        self.CreateFreeze = channel.unary_unary(
+                '/kura.custody.v1.Custody/CreateFreeze',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeResponse.FromString,
+                _registered_method=True)
+        self.LiftFreezes = channel.unary_unary(
+                '/kura.custody.v1.Custody/LiftFreezes',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesResponse.FromString,
+                _registered_method=True)
+        self.ListFreezes = channel.unary_unary(
+                '/kura.custody.v1.Custody/ListFreezes',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesResponse.FromString,
                 _registered_method=True)
         self.CreateBookVersion = channel.unary_unary(
                 '/kura.custody.v1.Custody/CreateBookVersion',
@@ -195,6 +215,16 @@ class CustodyServicer:
         """Ends a withdrawal that is not being signed yet: it is ENDING until the signer has sworn never to sign it, then
         CANCELLED. Again on one that is cancelled, or will be, changes nothing. Role: requester, its own.
         Errors: NOT_FOUND; PERMISSION_DENIED (SIGNATURE_INVALID); FAILED_PRECONDITION (TOO_LATE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KillWithdrawal(self, request, context):
+        """Uses up the nonce that a signed withdrawal stands on, so that it can never land unless it has by now. It is ENDING, then
+        FAILED (KILLED) once watchtower and signer certify that; or COMPLETED when it was paid after all. Works under freeze.
+        Again on one that has failed, or will, changes nothing. Roles: officer, operator.
+        Errors: NOT_FOUND; FAILED_PRECONDITION (TOO_LATE: not signed, or at its end).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -283,6 +313,33 @@ class CustodyServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateFreeze(self, request, context):
+        """One officer stops a wallet, or all of them. The same again changes nothing. Send it to the watchtower too, so that custody
+        cannot hide it. Role: officer, for itself.
+        Errors: INVALID_ARGUMENT (FREEZE_INVALID); FAILED_PRECONDITION (EPOCH_PASSED); UNAVAILABLE (SIGNER_UNSEEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftFreezes(self, request, context):
+        """The quorum that changes the policy lifts the freezes that each of it names. The same list again changes nothing, and may
+        carry newer signatures. Role: officer.
+        Errors: INVALID_ARGUMENT (UNFREEZE_INVALID); FAILED_PRECONDITION (EPOCH_PASSED, QUORUM_MISSING); UNAVAILABLE
+        (SIGNER_UNSEEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFreezes(self, request, context):
+        """The freezes in force in the signer and those on their way to it, whole: there are at most some hundreds. Roles: officer,
+        auditor, operator. Errors: UNAVAILABLE (SIGNER_UNSEEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateBookVersion(self, request, context):
         """Hands over one signed version of the address book; the signer decides. Ask again with the same bytes to learn what it
         said. Roles: officer, operator.
@@ -350,6 +407,11 @@ def add_CustodyServicer_to_server(servicer, server):
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalResponse.SerializeToString,
             ),
+            'KillWithdrawal': grpc.unary_unary_rpc_method_handler(
+                    servicer.KillWithdrawal,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalResponse.SerializeToString,
+            ),
             'CreateApproval': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApproval,
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateApprovalRequest.FromString,
@@ -399,6 +461,21 @@ def add_CustodyServicer_to_server(servicer, server):
                     servicer.CreateVeto,
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.SerializeToString,
+            ),
+            'CreateFreeze': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateFreeze,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeResponse.SerializeToString,
+            ),
+            'LiftFreezes': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftFreezes,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesResponse.SerializeToString,
+            ),
+            'ListFreezes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFreezes,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesResponse.SerializeToString,
             ),
             'CreateBookVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBookVersion,
@@ -585,6 +662,33 @@ class Custody:
             '/kura.custody.v1.Custody/CancelWithdrawal',
             kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KillWithdrawal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/KillWithdrawal',
+            kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -855,6 +959,87 @@ class Custody:
             '/kura.custody.v1.Custody/CreateVeto',
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.CreateVetoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateFreeze(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/CreateFreeze',
+            kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.CreateFreezeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftFreezes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/LiftFreezes',
+            kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.LiftFreezesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFreezes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/ListFreezes',
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.ListFreezesResponse.FromString,
             options,
             channel_credentials,
             insecure,

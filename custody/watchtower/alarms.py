@@ -1,0 +1,118 @@
+"""Alarms: on the disk, in the log, counted, and told by a command that the settings name.
+
+The command is run without a shell, one alarm at a time, the alarm as JSON on its standard input.
+One that could not be told is told again, after a restart too; nothing ever waits for it.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from subprocess import DEVNULL, PIPE
+
+import structlog
+
+from custody.watchtower.counters import ALARMS
+from custody.watchtower.database import Database
+from kura.watchtower.v1 import watchtower_pb2 as wire
+
+COMMAND_SECONDS = 10.0
+AGAIN_SECONDS = 30.0
+KINDS = frozenset({"THEFT", "UNEXPLAINED", "ROLLBACK", "NODE", "RECEIPT"})
+NEWEST = 100
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS alarm (
+  number INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL, wallet TEXT NOT NULL,
+  transaction_id TEXT NOT NULL, amount TEXT NOT NULL, message TEXT NOT NULL, next TEXT NOT NULL,
+  told INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS alarm_once ON alarm (kind, transaction_id)
+  WHERE transaction_id <> '';
+CREATE INDEX IF NOT EXISTS alarm_untold ON alarm (number) WHERE told = 0;
+"""
+_FIELDS = ("time", "kind", "wallet", "transaction_id", "amount", "message", "next")
+_SELECT = f"SELECT number, {', '.join(_FIELDS)} FROM alarm"  # noqa: S608 - our own names
+log = structlog.get_logger()
+
+
+class Alarms:
+    """`command`: program and arguments, () for none."""
+
+    def __init__(
+        self, database: Database, clock: Callable[[], int], command: Sequence[str] = ()
+    ) -> None:
+        self._database, self._clock, self._command = database, clock, command
+        self._raised = asyncio.Event()
+
+    def __call__(  # noqa: PLR0913 - see parts.Alarm
+        self,
+        kind: str,
+        message: str,
+        next: str,  # noqa: A002
+        *,
+        wallet: str = "",
+        transaction_id: str = "",
+        amount: int | None = None,
+    ) -> None:
+        """Raise an alarm, as `parts.Alarm` says. Not inside a transaction."""
+        if kind not in KINDS:
+            raise ValueError(f"no alarm is of the kind {kind}")
+        units = "" if amount is None else str(amount)
+        values = (self._clock(), kind, wallet, transaction_id, units, message, next)
+        with self._database.transaction() as db:
+            names = f"{', '.join(_FIELDS)}, told"
+            query = f"INSERT OR IGNORE INTO alarm ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 - our own names
+            if not db.execute(query, values).rowcount:
+                return
+        ALARMS.labels(kind).inc()
+        log.error("alarm", **dict(zip(_FIELDS[1:], values[1:], strict=True)))
+        self._raised.set()
+
+    def newest(self) -> list[wire.Alarm]:
+        """Return the newest alarms, newest first."""
+        rows = self._database.rows(f"{_SELECT} ORDER BY number DESC LIMIT ?", NEWEST)
+        return [wire.Alarm(**dict(zip(_FIELDS, row[1:], strict=True))) for row in rows]
+
+    async def run(self) -> None:
+        """Tell what was not told yet, for ever."""
+        while self._command:
+            self._raised.clear()
+            told = [
+                await self._tell(row) for row in self._database.rows(f"{_SELECT} WHERE told = 0")
+            ]
+            try:
+                async with asyncio.timeout(None if all(told) else AGAIN_SECONDS):
+                    await self._raised.wait()
+            except TimeoutError:
+                continue
+
+    async def _tell(self, row: tuple[object, ...]) -> bool:
+        number, alarm = row[0], json.dumps(dict(zip(_FIELDS, row[1:], strict=True)))
+        reason = await _run(self._command, alarm.encode())
+        if reason:
+            words = "see that the command alarm_command works; it is tried again"
+            log.error("alarm not told", number=number, reason=reason, next=words)
+            return False
+        with self._database.transaction() as db:
+            db.execute("UPDATE alarm SET told = 1 WHERE number = ?", (number,))
+        return True
+
+
+async def _run(command: Sequence[str], data: bytes) -> str:
+    """Return why the command did not take the alarm, "" when it did."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL
+        )
+    except OSError as error:
+        return f"it cannot be started: {error.strerror}"
+    try:
+        async with asyncio.timeout(COMMAND_SECONDS):
+            await process.communicate(data)
+    except TimeoutError:
+        return f"it took longer than {COMMAND_SECONDS:.0f} seconds"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return f"it ended with {process.returncode}" if process.returncode else ""

@@ -1,0 +1,171 @@
+"""Freezes and lifts: on the disk first, then at the signers.
+
+A freeze is kept until its signer, in a later epoch, no longer has it, or a quorum lifts it here. It
+is pending for as long as its signer was not seen with it. One that reached no signer before its
+epoch passed stays, and holds the lease back, until a quorum lifts it.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from custody.watchtower import signers
+from custody.watchtower.parts import Parts
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Code, Refusal
+from policies.freezes import ALL_WALLETS, epoch_after, open_freeze, open_unfreeze
+from policies.statements import Signed, StatementError, Unfreeze, decode, digest
+
+# `job`: the order as its signer takes it, NULL for one that only the signer told of. `seen`: the
+# signer's epoch when it was last seen with it, NULL before.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS freeze (
+  audit_key TEXT NOT NULL, digest TEXT NOT NULL, wallet TEXT NOT NULL, person TEXT NOT NULL,
+  epoch TEXT, job BLOB, seen TEXT, PRIMARY KEY (audit_key, digest)
+) STRICT;
+CREATE TABLE IF NOT EXISTS lift (
+  audit_key TEXT NOT NULL, epoch TEXT NOT NULL, job BLOB NOT NULL, PRIMARY KEY (audit_key, epoch)
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A freeze of one signer."""
+
+    audit_key: str
+    digest: str
+    wallet: str
+    person: str
+    applied: bool
+
+
+def freeze(parts: Parts, signed: Signed) -> list[str] | Refusal:
+    """Store a freeze for every signer that it concerns, and return their audit keys."""
+    name, taken = digest(signed.statement), list[str]()
+    refusal: Refusal | None = None
+    job = wire.Job(apply=wire.Apply(freeze=enveloped(signed)))
+    with parts.database.transaction() as db:
+        for audit_key, policy in parts.policies.items():
+            signer = signers.find(parts.database, audit_key)
+            if signer is None:
+                continue
+            order = open_freeze(policy, signed, signer.epoch)
+            if isinstance(order, Refusal):
+                refusal = order
+            elif order.wallet == ALL_WALLETS or policy.wallets[order.wallet].signer == audit_key:
+                what = (audit_key, name, order.wallet, order.person, order.epoch)
+                query = "INSERT INTO freeze VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE"
+                query += " SET epoch = excluded.epoch, job = excluded.job"
+                db.execute(query, (*what, job.SerializeToString()))
+                taken.append(audit_key)
+    return taken or refusal or _unseen()
+
+
+def lift(parts: Parts, orders: Sequence[Signed]) -> list[str] | Refusal:
+    """Store a lift for every signer that it concerns, and return their audit keys.
+
+    It may name the epoch of a freeze that is held here when the signer is further on already.
+    """
+    try:
+        named = decode(Unfreeze, orders[0].statement) if orders else None
+    except StatementError as error:
+        return Refusal(Code.UNFREEZE_INVALID, str(error), field=error.field)
+    taken, refusal = list[str](), None
+    unfreeze = wire.Unfreeze(orders=[enveloped(order) for order in orders])
+    job = wire.Job(apply=wire.Apply(unfreeze=unfreeze)).SerializeToString()
+    with parts.database.transaction() as db:
+        for audit_key, policy in parts.policies.items():
+            signer = signers.find(parts.database, audit_key)
+            if signer is None:
+                continue
+            epoch = signer.epoch
+            if named and (
+                named.epoch in _epochs(db, audit_key, named.freezes)
+                or epoch_after(named.epoch, named.freezes) == epoch  # it came through custody
+            ):
+                epoch = named.epoch
+            cleared = open_unfreeze(policy, orders, epoch, parts.clock())
+            if isinstance(cleared, Refusal):
+                refusal = cleared
+                continue
+            drop = "DELETE FROM freeze WHERE (audit_key, digest) = (?, ?)"
+            db.executemany(drop, [(audit_key, name) for name in cleared])
+            if epoch == signer.epoch:
+                db.execute("INSERT OR REPLACE INTO lift VALUES (?, ?, ?)", (audit_key, epoch, job))
+            taken.append(audit_key)
+    return taken or refusal or _unseen()
+
+
+def pending(parts: Parts, audit_key: str) -> list[tuple[str, bytes]]:
+    """Return (digest, job) of the freezes that a signer was not seen with."""
+    query = "SELECT digest, job FROM freeze WHERE audit_key = ? AND seen IS NULL ORDER BY digest"
+    return parts.database.rows(query, audit_key)
+
+
+def pending_lifts(parts: Parts, audit_key: str) -> list[tuple[str, bytes]]:
+    """Return (epoch, job) of the lifts that a signer has not taken."""
+    query = "SELECT epoch, job FROM lift WHERE audit_key = ?"
+    return parts.database.rows(query, audit_key)
+
+
+def applied(db: sqlite3.Connection, audit_key: str, name: str) -> None:
+    """Note that a signer took a freeze: it was in the freeze's own epoch, else it had refused."""
+    query = "UPDATE freeze SET seen = epoch WHERE (audit_key, digest) = (?, ?)"
+    db.execute(query, (audit_key, name))
+
+
+def settle_lift(db: sqlite3.Connection, audit_key: str, epoch: str) -> None:
+    """Forget a lift that the signer answered, whatever it said: a refused one is signed anew."""
+    db.execute("DELETE FROM lift WHERE (audit_key, epoch) = (?, ?)", (audit_key, epoch))
+
+
+def compare(
+    db: sqlite3.Connection, audit_key: str, epoch: str, told: Iterable[wire.Freeze]
+) -> None:
+    """Compare with what a signer in `epoch` says is in force.
+
+    One that it has no more in the same epoch is applied again: only a lift clears a freeze.
+    """
+    names = set[str]()
+    for item in told:
+        names.add(item.digest)
+        what = (audit_key, item.digest, item.wallet, item.person)
+        query = "INSERT INTO freeze VALUES (?, ?, ?, ?, NULL, NULL, ?)"
+        db.execute(query + " ON CONFLICT DO UPDATE SET seen = excluded.seen", (*what, epoch))
+    query = "SELECT digest, seen FROM freeze WHERE audit_key = ? AND seen IS NOT NULL"
+    for name, seen in db.execute(query, (audit_key,)).fetchall():
+        if name not in names and seen != epoch:
+            db.execute("DELETE FROM freeze WHERE (audit_key, digest) = (?, ?)", (audit_key, name))
+        elif name not in names:
+            again = "UPDATE freeze SET seen = NULL WHERE (audit_key, digest) = (?, ?)"
+            db.execute(again + " AND job IS NOT NULL", (audit_key, name))
+    db.execute("DELETE FROM lift WHERE audit_key = ? AND epoch <> ?", (audit_key, epoch))
+
+
+def forget(db: sqlite3.Connection, audit_key: str) -> None:
+    """Drop what belonged to a journal that its quorum replaced."""
+    for table in ("freeze", "lift"):
+        db.execute(f"DELETE FROM {table} WHERE audit_key = ?", (audit_key,))  # noqa: S608 - ours
+
+
+def held(parts: Parts) -> list[Held]:
+    """Return every freeze in force."""
+    query = "SELECT audit_key, digest, wallet, person, seen IS NOT NULL FROM freeze ORDER BY digest"
+    rows = parts.database.rows(query)
+    return [Held(key, name, wallet, person, bool(seen)) for key, name, wallet, person, seen in rows]
+
+
+def enveloped(signed: Signed) -> wire.SignedStatement:
+    """Return a signed statement as a frame carries it."""
+    return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+
+
+def _epochs(db: sqlite3.Connection, audit_key: str, names: Sequence[str]) -> set[str]:
+    query = "SELECT epoch FROM freeze WHERE (audit_key, digest) = (?, ?) AND epoch IS NOT NULL"
+    found = [db.execute(query, (audit_key, name)).fetchone() for name in names]
+    return {row[0] for row in found if row}
+
+
+def _unseen() -> Refusal:
+    return Refusal(Code.SIGNER_UNSEEN, "the watchtower has heard of no signer that it concerns")

@@ -1,0 +1,250 @@
+"""Leases: each signer is asked every few seconds, or at once when something changed.
+
+A round: orders that it lacks first, then HELLO and STATUS, then a lease if nothing speaks against
+it. What the signer says is untrusted but for HELLO, which its audit key signed, and the policy,
+whose digest HELLO names. A relay that holds back an order can so pretend that it was taken; the
+officers' other way, through custody, is for that. A fault ends the round: the lease runs out.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from custody.chains.errors import ChainError
+from custody.gateway import SignerUnreachableError
+from custody.watchtower import freezes, receipts, recoveries, signers, versions
+from custody.watchtower.counters import PAUSES
+from custody.watchtower.parts import Chain, Link, Parts
+from custody.watchtower.rules import Cause, Facts, Problem, journal_problem, lease_problem
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Code
+from policies.policy import Policy
+from policies.policy_file import parse_policy
+from policies.reader import FileError
+from policies.statements import (
+    LEASE_MS,
+    Hello,
+    Lease,
+    Signed,
+    StatementError,
+    decode,
+    digest,
+    verify,
+)
+
+ROUND_SECONDS = 5.0
+_LOST = "stop the signer, find out who put an older journal there: signer doctor"
+log = structlog.get_logger()
+
+
+async def attend(parts: Parts, chain: Chain, link: Link) -> None:
+    """Keep one signer in leases for as long as its relay's stream lives."""
+    try:
+        while True:
+            link.wake.clear()
+            _say(link, await _try_round(parts, chain, link))
+            try:
+                async with asyncio.timeout(ROUND_SECONDS):
+                    await link.wake.wait()
+            except TimeoutError:
+                continue
+    finally:
+        if parts.links.get(link.audit_key) is link:
+            del parts.links[link.audit_key]
+
+
+async def deliver(parts: Parts, link: Link) -> None:
+    """Hand a signer the orders that it lacks; SignerUnreachableError when it does not answer."""
+    key = link.audit_key
+    for name, job in freezes.pending(parts, key):
+        if _took(await _ask(link, job), "freeze"):
+            with parts.database.transaction() as db:
+                freezes.applied(db, key, name)
+    for epoch, job in freezes.pending_lifts(parts, key):
+        _took(await _ask(link, job), "lift")
+        with parts.database.transaction() as db:
+            freezes.settle_lift(db, key, epoch)
+    for change, person, job in versions.pending_vetoes(parts, key):
+        _took(await _ask(link, job), "veto")
+        with parts.database.transaction() as db:
+            versions.told(db, key, change, person)
+
+
+async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
+    try:
+        if not link.audit_key:
+            await _meet(parts, link)
+        return await _round(parts, chain, link)
+    except SignerUnreachableError as error:
+        return Problem(Cause.UNREACHABLE, str(error))
+    except SignerError as error:
+        return Problem(Cause.SIGNER, str(error))
+    except ChainError as error:
+        return Problem(Cause.CHAIN, f"{error}: look at the chain node")
+    except Exception:
+        log.exception("fault", signer=link.audit_key, next="trying again")
+        return Problem(Cause.FAULT, "a fault of the watchtower: tell the operator to read its log")
+
+
+async def _meet(parts: Parts, link: Link) -> None:
+    """Learn which signer the relay speaks for; the newest relay of a signer is the one."""
+    (result,) = await link.gateway.ask([wire.Job(hello=wire.Hello())])
+    link.audit_key = _open_hello(parts, result).key
+    older, parts.links[link.audit_key] = parts.links.get(link.audit_key), link
+    if older:
+        older.gateway.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a signer on its right journal said; `policy`: None when it does not show it."""
+
+    hello: Hello
+    policy: Policy | None
+    leases_of: str
+
+
+async def look(parts: Parts, link: Link) -> Look | Problem:
+    """Ask a signer what it is now, and note it."""
+    key = link.audit_key
+    before = signers.find(parts.database, key)  # receipts may go further while the signer answers
+    asked = [wire.Job(hello=wire.Hello()), wire.Job(status=wire.Status())]
+    first, second = await link.gateway.ask(asked)
+    hello, status = _open_hello(parts, first), second.status
+    if hello.key != key:
+        raise SignerError(f"the relay spoke for {key}, now for {hello.key}: look at the relay")
+    link.hello, link.heard = hello, parts.clock()
+    if problem := journal_problem(before.seen if before else None, hello):
+        _note_lost(parts, link, problem)
+        return problem
+    file = status.policy if digest(status.policy) == hello.policy else b""
+    policy = _policy(parts, key, hello, file)
+    if policy:
+        with parts.database.transaction() as db:
+            signers.keep_policy(db, policy, file)
+            signers.note(db, hello)
+            freezes.compare(db, key, hello.epoch, status.freezes)
+        parts.policies[key] = policy
+    return Look(hello, policy, status.watchtower)
+
+
+async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
+    await deliver(parts, link)
+    seen = await look(parts, link)
+    if isinstance(seen, Problem):
+        return seen
+    key, policy = link.audit_key, seen.policy
+    if policy:
+        await _look_at_nonces(parts, chain, key, policy)
+    facts = Facts(
+        key=parts.key.public,
+        leases_of=seen.leases_of,
+        policy_known=policy is not None,
+        waiting=[name for name, _ in freezes.pending(parts, key)],
+        unmoved=recoveries.unmoved(parts, key),
+        chain=chain.problem(key),
+    )
+    if (problem := lease_problem(facts)) or policy is None:
+        return problem
+    return await _lease(parts, link, seen.hello, policy)
+
+
+async def _look_at_nonces(parts: Parts, chain: Chain, key: str, policy: Policy) -> None:
+    if recoveries.unmoved(parts, key):
+        values = await chain.nonce_values(policy, key)
+        with parts.database.transaction() as db:
+            recoveries.moved(db, key, values)
+
+
+async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy) -> Problem | None:
+    lease = Lease(
+        key=parts.key.public,
+        audit_key=hello.key,
+        challenge=hello.challenge,
+        journal=hello.journal,
+        sequence=hello.sequence,
+        head=hello.head,
+        policy=hello.policy,
+        epoch=hello.epoch,
+        time=parts.clock(),
+        resolved=receipts.resolved(parts.database, hello.key, hello.journal, policy),
+    )
+    signed = parts.key.sign(lease)
+    job = wire.Job(apply=wire.Apply(lease=freezes.enveloped(signed)))
+    (result,) = await link.gateway.ask([job])
+    if result.WhichOneof("outcome") != "applied":
+        raise SignerError(f"the signer did not take its lease: {_words(result)}")
+    link.lease_until = lease.time + LEASE_MS
+    return None
+
+
+async def _ask(link: Link, job: bytes) -> wire.Result:
+    (result,) = await link.gateway.ask([wire.Job.FromString(job)])
+    return result
+
+
+def _took(result: wire.Result, order: str) -> bool:
+    if result.WhichOneof("outcome") == "applied":
+        return True
+    log.warning("the signer refused an order", order=order, reason=_words(result))
+    return False
+
+
+def _open_hello(parts: Parts, result: wire.Result) -> Hello:
+    if result.WhichOneof("outcome") != "hello":
+        raise SignerError(f"the signer does not say who it is: {_words(result)}")
+    signed = Signed(result.hello.statement, result.hello.signature)
+    try:
+        hello = decode(Hello, signed.statement)
+    except StatementError as error:
+        raise SignerError(f"the signer's HELLO is none: {error}: compare versions") from error
+    if hello.key not in parts.audit_keys:
+        words = f"the signer {hello.key} is none of this watchtower's: name it in audit_keys"
+        raise SignerError(f"{words}, if it is yours")
+    if not verify(hello.key, signed):
+        raise SignerError("the signer's HELLO is forged: look at the relay")
+    return hello
+
+
+def _policy(parts: Parts, key: str, hello: Hello, file: bytes) -> Policy | None:
+    known = parts.policies.get(key)
+    if known and known.digest == hello.policy:
+        return known
+    try:
+        return parse_policy(file) if file else None
+    except FileError:
+        return None
+
+
+def _note_lost(parts: Parts, link: Link, problem: Problem) -> None:
+    """Raise the alarm when it begins; a journal that went back is lost until it is recovered."""
+    before = signers.find(parts.database, link.audit_key)
+    if problem.cause is Cause.ROLLBACK:
+        if before and before.seen.lost:
+            return
+        with parts.database.transaction() as db:
+            signers.mark_lost(db, link.audit_key, problem.words)
+    elif link.problem == problem:
+        return
+    parts.alarm("ROLLBACK", f"{problem.words} ({link.audit_key})", _LOST)
+
+
+def _say(link: Link, problem: Problem | None) -> None:
+    before, link.problem = link.problem, problem
+    if problem and (before is None or before.cause is not problem.cause):
+        PAUSES.labels(link.audit_key, problem.cause).inc()
+        log.warning("no lease", signer=link.audit_key, cause=problem.cause, reason=problem.words)
+    elif before and problem is None:
+        log.info("leases again", signer=link.audit_key)
+
+
+def _words(result: wire.Result) -> str:
+    if result.WhichOneof("outcome") != "refusal":
+        return f"it answered with {result.WhichOneof('outcome')}"
+    code = result.refusal.code
+    return f"{code if code in set(Code) else 'an unknown code'}: {result.refusal.message}"
+
+
+class SignerError(Exception):
+    """The signer answered, but not so that it can have a lease."""

@@ -1,0 +1,251 @@
+"""What the signers signed, by their receipts, and what became of it on the chain.
+
+Invariants: a transaction is SENT (not seen yet), SEEN (confirmed), FINAL (finalised, with or
+without an error) or DEAD (it can never land), and never leaves the last two. `totals` holds the
+sums of each journal and wallet over what has an intent, as the signer's limit beyond recall counts,
+and changes in the transaction that changes what it sums. Nothing here reads through history: an
+index holds what is still open.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from custody.chains.solana_history import Listed
+from custody.watchtower.database import Database
+from policies.policy import Policy
+from policies.statements import Dead, Receipt, Resolved
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS signed (
+  transaction_id TEXT NOT NULL UNIQUE,
+  audit_key TEXT NOT NULL,
+  journal TEXT NOT NULL,
+  wallet TEXT NOT NULL,
+  intent TEXT NOT NULL,
+  amount INTEGER NOT NULL,
+  nonce_account TEXT NOT NULL,
+  nonce_value TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('SENT', 'SEEN', 'FINAL', 'DEAD')),
+  slot INTEGER NOT NULL DEFAULT 0,
+  held INTEGER NOT NULL DEFAULT 0,
+  height INTEGER NOT NULL DEFAULT 0,
+  receipt BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS signed_open ON signed (wallet, state, slot)
+  WHERE state IN ('SENT', 'SEEN');
+CREATE TABLE IF NOT EXISTS ended (intent TEXT PRIMARY KEY, receipt BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals (
+  audit_key TEXT NOT NULL,
+  journal TEXT NOT NULL,
+  wallet TEXT NOT NULL,
+  signed INTEGER NOT NULL,
+  resolved INTEGER NOT NULL CHECK (0 <= resolved AND resolved <= signed),
+  PRIMARY KEY (audit_key, journal, wallet)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS network (genesis TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS cursors (
+  node TEXT NOT NULL,
+  address TEXT NOT NULL,
+  transaction_id TEXT NOT NULL,
+  slot INTEGER NOT NULL,
+  PRIMARY KEY (node, address)
+) WITHOUT ROWID;
+"""
+_OPEN = "state IN ('SENT', 'SEEN')"
+
+
+class State(StrEnum):
+    """What became of a signed transaction."""
+
+    SENT = "SENT"
+    SEEN = "SEEN"
+    FINAL = "FINAL"
+    DEAD = "DEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A signed transaction that is not on the chain yet. Accounts in base58, values in hex.
+
+    `held`: the newest finalised slot at which its nonce account was seen with its value, 0 before.
+    `height`: how many blocks there were when it was first looked for, 0 before.
+    """
+
+    transaction_id: str
+    nonce_account: str
+    nonce_value: str
+    held: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The newest transaction up to which a node's list of an address is worked off."""
+
+    transaction_id: str = ""
+    slot: int = 0
+
+
+def store(connection: sqlite3.Connection, receipt: Receipt, data: bytes) -> None:
+    """Keep a verified receipt, inside the caller's transaction; again does no harm.
+
+    A refusal moves nothing and is not kept.
+    """
+    if receipt.outcome == "ended":
+        connection.execute("INSERT OR IGNORE INTO ended VALUES (?, ?)", (receipt.intent, data))
+    if receipt.outcome != "signed":
+        return
+    values = (receipt.transaction_id, *_journal(receipt), receipt.intent, receipt.amount)
+    nonce = (receipt.nonce_account, receipt.nonce_value, data)
+    added = connection.execute(
+        "INSERT OR IGNORE INTO signed (transaction_id, audit_key, journal, wallet, intent, amount,"
+        " nonce_account, nonce_value, state, receipt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'SENT', ?)",
+        (*values, *nonce),
+    )
+    if added.rowcount and receipt.intent:
+        connection.execute(
+            "INSERT INTO totals VALUES (?, ?, ?, ?, 0)"
+            " ON CONFLICT DO UPDATE SET signed = signed + excluded.signed",
+            (*_journal(receipt), receipt.amount),
+        )
+
+
+def covers(database: Database, transaction_id: str, wallet: str) -> bool:
+    """Tell whether a receipt says that this wallet's signer signed it."""
+    query = "SELECT 1 FROM signed WHERE transaction_id = ? AND wallet = ?"
+    return bool(database.rows(query, transaction_id, wallet))
+
+
+def see(database: Database, wallet: str, page: Sequence[Listed]) -> tuple[list[Listed], list[str]]:
+    """Note what of a list is on the chain. Return what no receipt covers, and who was dead."""
+    uncovered, dead, seen = [], [], []
+    query = "SELECT state FROM signed WHERE transaction_id = ? AND wallet = ?"
+    for listed in page:
+        match database.rows(query, listed.transaction_id, wallet):
+            case [(State.SENT,)]:
+                seen.append((listed.slot, listed.transaction_id))
+            case [(State.DEAD,)]:
+                dead.append(listed.transaction_id)
+            case []:
+                uncovered.append(listed)
+    if seen:
+        with database.transaction() as connection:
+            connection.executemany(
+                "UPDATE signed SET state = 'SEEN', slot = ? WHERE transaction_id = ?", seen
+            )
+    return uncovered, dead
+
+
+def final_at(database: Database, wallet: str, slot: int) -> list[str]:
+    """Return the ids that were seen and ought to be final when `slot` is."""
+    query = "SELECT transaction_id FROM signed WHERE wallet = ? AND state = 'SEEN' AND slot <= ?"
+    return [name for (name,) in database.rows(query, wallet, slot)]
+
+
+def lose_sight(database: Database, ids: Sequence[str]) -> None:
+    """Note that what was confirmed is on the chain no more."""
+    if not ids:
+        return
+    with database.transaction() as connection:
+        connection.executemany(
+            "UPDATE signed SET state = 'SENT' WHERE transaction_id = ? AND state = 'SEEN'",
+            [(name,) for name in ids],
+        )
+
+
+def waiting(database: Database, wallet: str) -> list[Waiting]:
+    """Return what is signed and was not seen."""
+    query = (
+        "SELECT transaction_id, nonce_account, nonce_value, held, height FROM signed"
+        " WHERE wallet = ? AND state = 'SENT'"
+    )
+    return [Waiting(*row) for row in database.rows(query, wallet)]
+
+
+def note_waiting(database: Database, notes: Sequence[Waiting]) -> None:
+    """Keep `held` and `height` of what still waits."""
+    if not notes:
+        return
+    with database.transaction() as connection:
+        connection.executemany(
+            "UPDATE signed SET held = ?, height = ? WHERE transaction_id = ?",
+            [(note.held, note.height, note.transaction_id) for note in notes],
+        )
+
+
+def resolve(database: Database, ids: Sequence[str], state: State) -> None:
+    """Say of open transactions what became of them, for ever."""
+    if not ids:
+        return
+    with database.transaction() as connection:
+        for name in ids:
+            moved = connection.execute(
+                f"UPDATE signed SET state = ? WHERE transaction_id = ? AND {_OPEN}"  # noqa: S608
+                " RETURNING amount, audit_key, journal, wallet, intent",
+                (state, name),
+            ).fetchall()
+            connection.executemany(
+                "UPDATE totals SET resolved = resolved + ?"
+                " WHERE audit_key = ? AND journal = ? AND wallet = ? AND ? <> ''",
+                moved,
+            )
+
+
+def resolved(
+    database: Database, audit_key: str, journal: str, policy: Policy
+) -> tuple[Resolved, ...]:
+    """Return what of a journal is final or dead, in all, for each wallet, sorted by name."""
+    query = (
+        "SELECT wallet, resolved FROM totals WHERE audit_key = ? AND journal = ? ORDER BY wallet"
+    )
+    return tuple(
+        Resolved(wallet=name, asset=policy.wallets[name].asset, amount=amount)
+        for name, amount in database.rows(query, audit_key, journal)
+        if name in policy.wallets
+    )
+
+
+def sums(database: Database, wallet: str) -> tuple[int, int]:
+    """Return what a wallet's signers signed and what of it is final or dead, in all journals."""
+    query = (
+        "SELECT coalesce(sum(signed), 0), coalesce(sum(resolved), 0) FROM totals WHERE wallet = ?"
+    )
+    ((signed, done),) = database.rows(query, wallet)
+    return signed, done
+
+
+def unresolved(database: Database, wallet: str) -> int:
+    """Return what is signed and neither final nor dead: what a hoarder could still send."""
+    signed, done = sums(database, wallet)
+    return signed - done
+
+
+def dead(database: Database, key: str, ids: Sequence[str]) -> list[Dead | None]:
+    """Return, for each transaction, the word that it can never land; None where nobody knows."""
+    query = "SELECT intent FROM signed WHERE transaction_id = ? AND state = 'DEAD'"
+    words = list[Dead | None]()
+    for name in ids:
+        found = database.rows(query, name)
+        intent = found[0][0] if found else ""
+        words.append(Dead(key=key, intent=intent, transaction_id=name) if intent else None)
+    return words
+
+
+def cursor(database: Database, node: str, address: str) -> Cursor:
+    """Return how far a node's list of an address is worked off."""
+    query = "SELECT transaction_id, slot FROM cursors WHERE node = ? AND address = ?"
+    found = database.rows(query, node, address)
+    return Cursor(*found[0]) if found else Cursor()
+
+
+def move_cursor(database: Database, node: str, address: str, to: Cursor) -> None:
+    """Say that everything up to `to` is worked off."""
+    with database.transaction() as connection:
+        values = (node, address, to.transaction_id, to.slot)
+        connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)", values)
+
+
+def _journal(receipt: Receipt) -> tuple[str, str, str]:
+    return receipt.key, receipt.journal, receipt.wallet

@@ -1,0 +1,67 @@
+"""The watchtower's settings: watchtower.toml and KURA_WATCHTOWER_…, read once at start."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from custody.limits import LINK, Limits
+from custody.settings import (
+    read_address,
+    read_limits,
+    read_log,
+    read_metrics,
+    read_text,
+    read_tls,
+    read_tracing,
+)
+from custody.tls import TlsFiles
+from policies import fields
+from policies.reader import EntryError, Table
+
+NODES_MAX = 2
+SIGNERS_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class WatchtowerSettings:
+    """`listen` is where relays dial, and officers and the worker call.
+
+    `nodes`: 1 or 2 Solana JSON-RPC addresses, of its own; `key`: the PEM file of its signing key;
+    `audit_keys`: its signers; `data`: its SQLite file; `alarm_command`: what tells people, () for
+    nobody. The rest as in `custody.settings`.
+    """
+
+    listen: str
+    tls: TlsFiles
+    nodes: tuple[str, ...]
+    key: Path
+    audit_keys: tuple[str, ...]
+    data: Path
+    alarm_command: tuple[str, ...]
+    limits: Limits
+    metrics: str
+    tracing: str
+    log: str
+
+
+def watchtower_settings(root: Table, folder: Path) -> WatchtowerSettings:
+    """Read the watchtower's settings."""
+    command = root.values("alarm_command", read_text) if "alarm_command" in root.names() else ()
+    return WatchtowerSettings(
+        listen=root.value("listen", read_address),
+        tls=read_tls(root, folder),
+        nodes=_some(root, "nodes", root.values("nodes", read_text), NODES_MAX),
+        key=folder / root.value("key", read_text),
+        audit_keys=_some(root, "audit_keys", root.values("audit_keys", fields.key), SIGNERS_MAX),
+        data=folder / root.value("data", read_text),
+        alarm_command=command,
+        limits=read_limits(root, LINK),
+        metrics=read_metrics(root),
+        tracing=read_tracing(root),
+        log=read_log(root),
+    )
+
+
+def _some(root: Table, name: str, values: tuple[str, ...], most: int) -> tuple[str, ...]:
+    if not 0 < len(values) <= most or len(set(values)) < len(values):
+        raise EntryError((*root.path, name), f"must name 1 to {most}, each once")
+    return values

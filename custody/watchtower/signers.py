@@ -1,0 +1,83 @@
+"""What is known of each signer: the furthest it was seen, its policy, its epoch. All on the disk.
+
+The first journal that a pinned audit key shows is its journal from then on. A database of this
+watchtower that was put back from a backup knows less than before: a signer that is further on is
+normal, so a rollback to a point after the backup was made is not noticed by it; the signer's own
+token notices it. What a restored database still has is never behind the signer by itself.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+from custody.watchtower.database import Database
+from custody.watchtower.rules import Seen
+from policies.policy import Policy
+from policies.policy_file import parse_policy
+from policies.statements import Hello
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS signer (
+  audit_key TEXT PRIMARY KEY, journal TEXT NOT NULL, sequence INTEGER NOT NULL, head TEXT NOT NULL,
+  lost TEXT NOT NULL, policy TEXT NOT NULL, epoch TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS policy (digest TEXT PRIMARY KEY, file BLOB NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """One signer; `policy` is a digest, "" before the first."""
+
+    seen: Seen
+    policy: str
+    epoch: str
+
+
+def find(database: Database, audit_key: str) -> Signer | None:
+    """Return what is known of a signer, None before it was heard of."""
+    query = "SELECT journal, sequence, head, lost, policy, epoch FROM signer WHERE audit_key = ?"
+    for *seen, policy, epoch in database.rows(query, audit_key):
+        return Signer(Seen(*seen), policy, epoch)
+    return None
+
+
+def note(db: sqlite3.Connection, hello: Hello) -> None:
+    """Note what a signer on its right journal said; its policy must be stored."""
+    values = (hello.key, hello.journal, hello.sequence, hello.head, hello.policy, hello.epoch)
+    db.execute("INSERT OR IGNORE INTO signer VALUES (?, ?, ?, ?, '', ?, ?)", values)
+    db.execute(
+        "UPDATE signer SET policy = ?, epoch = ? WHERE (audit_key, journal) = (?, ?)",
+        (hello.policy, hello.epoch, hello.key, hello.journal),
+    )
+    see(db, hello.key, hello.journal, hello.sequence, hello.head)
+
+
+def see(db: sqlite3.Connection, audit_key: str, journal: str, sequence: int, head: str) -> None:
+    """Note how far a journal was seen, when that is further."""
+    query = "UPDATE signer SET sequence = ?, head = ? WHERE (audit_key, journal) = (?, ?)"
+    values = (sequence, head, audit_key, journal, sequence)
+    db.execute(query + " AND sequence < ?", values)
+
+
+def mark_lost(db: sqlite3.Connection, audit_key: str, words: str) -> None:
+    """Note that a journal went back: it gets no lease any more."""
+    db.execute("UPDATE signer SET lost = ? WHERE audit_key = ?", (words, audit_key))
+
+
+def recover(db: sqlite3.Connection, audit_key: str, journal: str, epoch: str, policy: str) -> None:
+    """Let a signer go on with another journal."""
+    query = "INSERT INTO signer VALUES (?, ?, 0, '', '', ?, ?) ON CONFLICT DO UPDATE SET"
+    query += " journal = excluded.journal, sequence = 0, head = '', lost = '',"
+    query += " epoch = excluded.epoch"
+    db.execute(query, (audit_key, journal, policy, epoch))
+
+
+def keep_policy(db: sqlite3.Connection, policy: Policy, file: bytes) -> None:
+    """Store a policy's bytes."""
+    db.execute("INSERT OR IGNORE INTO policy VALUES (?, ?)", (policy.digest, file))
+
+
+def policies(database: Database) -> dict[str, Policy]:
+    """Return each signer's policy, as it was last heard, by audit key."""
+    query = "SELECT audit_key, file FROM signer JOIN policy ON policy = digest"
+    return {audit_key: parse_policy(file) for audit_key, file in database.rows(query)}

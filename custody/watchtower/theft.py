@@ -1,0 +1,241 @@
+"""What is done about a transaction of ours that no receipt covers: the signer is asked at once.
+
+The signer checks the transaction's bytes against its journal. One that it signed itself comes back
+with its receipt, and the pause is over. Any other is proven theft: the signer freezes and signs the
+sweep, and what is left goes to the pinned address for as long as the policy's count lasts.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import structlog
+
+from custody.chains.errors import ChainError
+from custody.chains.solana import Commitment
+from custody.chains.solana_history import HistoryNode, Listed
+from custody.gateway import SignerUnreachableError
+from custody.watchtower import receipts, suspects
+from custody.watchtower.ladder import Ladder, Rung
+from custody.watchtower.nodes import Nodes
+from custody.watchtower.parts import Parts
+from custody.watchtower.suspects import Suspect, Verdict
+from kura.signer.v1 import signer_pb2 as wire
+from policies.codes import Code
+from policies.policy import Wallet
+from policies.receipts import ReceiptError, open_receipt
+from policies.statements import Receipt, Theft
+
+AGAIN_SECONDS = 0.3
+_STOLEN = (
+    "find out who holds the key; the freeze stays until a quorum lifts it: custody freeze list"
+)
+_WITHHELD = "the signer had signed it: find out why custody sent it without handing its receipt in"
+_UNPROVEN = "no lease is given meanwhile: look at the signer; an officer can freeze: custody freeze"
+_USED_UP = "move what is left by hand, or raise sweep.count by a policy version"
+log = structlog.get_logger()
+
+
+class Responder:
+    """One wallet's. `suspects` are those that are undecided or whose money is not safe yet."""
+
+    def __init__(
+        self, parts: Parts, nodes: Nodes, wallet: Wallet, found: Sequence[Suspect]
+    ) -> None:
+        self.wallet = wallet
+        self.suspects = list(found)
+        self._parts, self._nodes = parts, nodes
+        self._wake = asyncio.Event()
+        self._asked = 0
+        self._ladder = Ladder(nodes)
+        self._used_up = False
+
+    def add(self, suspect: Suspect) -> None:
+        """Take up a new suspect at once."""
+        self.suspects.append(suspect)
+        self._wake.set()
+        self._parts.wake()
+
+    def undecided(self) -> list[Suspect]:
+        """Return those that the signer has not decided: no lease is given meanwhile."""
+        return [item for item in self.suspects if item.verdict is Verdict.UNDECIDED]
+
+    async def run(self) -> None:
+        """Respond to suspects until cancelled."""
+        try:
+            while True:
+                if not self.suspects:
+                    await self._wake.wait()
+                self._wake.clear()
+                await self._respond()
+                if self.suspects:
+                    await self._pause()
+        finally:
+            self._ladder.stop()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(AGAIN_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _respond(self) -> None:
+        try:
+            for suspect in self.undecided():
+                await self._decide(suspect)
+            if self._proofs():
+                await self._sweep()
+        except (ChainError, SignerUnreachableError) as error:
+            log.warning("theft not answered yet", wallet=self.wallet.name, reason=str(error))
+        except Exception:
+            log.exception("fault", wallet=self.wallet.name, next="trying again")
+
+    async def _decide(self, suspect: Suspect) -> None:
+        try:
+            blockhash, result = await self._ask(suspect)
+        except SignerUnreachableError as error:
+            self._alarm_unproven(suspect, str(error))
+            raise
+        outcome = result.WhichOneof("outcome")
+        if outcome == "swept" or result.refusal.code == Code.LIMIT_EXCEEDED:
+            self._proven(suspect)
+            self._climb(blockhash, result)
+        elif receipt := self._covering(suspect, result):
+            self._lawful(suspect, receipt, result.receipt)
+        else:
+            words = f"the signer says {result.refusal.code}: {result.refusal.message}"
+            self._alarm_unproven(suspect, words)
+
+    async def _sweep(self) -> None:
+        """Ask again while something is left and the ladder before has done what it could."""
+        self._ladder.send()
+        await self._ladder.look()
+        if not await self._is_left("processed") and not await self._is_left("confirmed"):
+            self._done()
+        elif self._used_up:
+            if not self._ladder.under_way:
+                self._done()
+        elif self._ladder.paid or not self._ladder.under_way:
+            blockhash, result = await self._ask(self._proofs()[0])
+            self._climb(blockhash, result)
+
+    async def _ask(self, suspect: Suspect) -> tuple[bytes, wire.Result]:
+        """Return the blockhash named and the signer's answer."""
+        link = self._parts.links.get(self.wallet.signer)
+        if link is None:
+            raise SignerUnreachableError("the wallet's signer is not connected: start its relay")
+        address = self.wallet.address
+
+        async def present(node: HistoryNode) -> tuple[bytes, int]:
+            return await asyncio.gather(
+                node.latest_blockhash("confirmed"), node.balance(address, "processed")
+            )
+
+        self._asked += 1
+        blockhash, balance = await self._nodes.first(present, self._asked)
+        statement = Theft(
+            key=self._parts.key.public,
+            transaction=suspect.transaction.hex(),
+            blockhash=blockhash.hex(),
+            balance=balance,
+        )
+        signed = self._parts.key.sign(statement)
+        theft = wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+        (result,) = await link.gateway.ask([wire.Job(alarm_sweep=wire.AlarmSweep(theft=theft))])
+        return blockhash, result
+
+    def _climb(self, blockhash: bytes, result: wire.Result) -> None:
+        """Keep the receipts of a sweep and send it; without one, its count is used up."""
+        if result.WhichOneof("outcome") != "swept":
+            if result.refusal.code != Code.LIMIT_EXCEEDED:
+                words = f"{result.refusal.code}: {result.refusal.message}"
+                raise SignerUnreachableError(f"the signer does not sweep: {words}")
+            self._use_up()
+            return
+        opened = [(self._opened(data), data) for data in result.swept.receipts]
+        with self._parts.database.transaction() as connection:
+            for receipt, data in opened:
+                if receipt:
+                    receipts.store(connection, receipt, data)
+        self._ladder.stop()
+        self._ladder = Ladder(
+            self._nodes,
+            [
+                Rung(signed.transaction_id, signed.transaction, blockhash)
+                for signed in result.swept.transactions
+            ],
+        )
+        self._ladder.send()
+        log.warning("sweep sent", wallet=self.wallet.name, transactions=len(opened))
+
+    def _covering(self, suspect: Suspect, result: wire.Result) -> Receipt | None:
+        receipt = self._opened(result.receipt)
+        if result.refusal.code != Code.THEFT_UNPROVEN or receipt is None:
+            return None
+        if (receipt.outcome, receipt.transaction_id) != ("signed", suspect.transaction_id):
+            return None
+        return receipt
+
+    def _opened(self, data: bytes) -> Receipt | None:
+        """Return a receipt of this wallet by a signer of ours; None for anything else."""
+        try:
+            receipt = open_receipt(self._parts.audit_keys, data)
+        except ReceiptError:
+            return None
+        return receipt if receipt.wallet == self.wallet.name else None
+
+    def _proofs(self) -> list[Suspect]:
+        return [item for item in self.suspects if item.verdict is Verdict.THEFT]
+
+    async def _is_left(self, commitment: Commitment) -> bool:
+        """Tell whether what is left is worth a sweep: two fees."""
+        address, fee = self.wallet.address, self.wallet.sweep.fee if self.wallet.sweep else 0
+        left = await self._nodes.first(lambda node: node.balance(address, commitment))
+        return left >= 2 * fee > 0
+
+    def _proven(self, suspect: Suspect) -> None:
+        self._settle(suspect, Verdict.THEFT)
+        words = f"{self.wallet.name}'s key signed what its signer did not: all is frozen"
+        self._alarm("THEFT", words, _STOLEN, suspect)
+
+    def _lawful(self, suspect: Suspect, receipt: Receipt, data: bytes) -> None:
+        with self._parts.database.transaction() as connection:
+            receipts.store(connection, receipt, data)
+        listed = Listed(suspect.transaction_id, suspect.slot, failed=False)
+        receipts.see(self._parts.database, self.wallet.name, [listed])
+        self._settle(suspect, Verdict.LAWFUL)
+        words = f"a transaction of {self.wallet.name} was on the chain before its receipt was here"
+        self._alarm("RECEIPT", words, _WITHHELD, suspect)
+
+    def _done(self) -> None:
+        for suspect in self._proofs():
+            self._settle(suspect, Verdict.SWEPT)
+        log.warning("sweep is over", wallet=self.wallet.name)
+
+    def _use_up(self) -> None:
+        if not self._used_up:
+            self._used_up = True
+            words = f"{self.wallet.name}: the policy's sweeps are used up and money may be left"
+            self._parts.alarm("THEFT", words, _USED_UP, wallet=self.wallet.name)
+
+    def _settle(self, suspect: Suspect, verdict: Verdict) -> None:
+        self.suspects.remove(suspect)
+        if verdict is Verdict.THEFT:
+            self.suspects.append(replace(suspect, verdict=verdict))
+        suspects.decide(self._parts.database, suspect, verdict)
+        self._parts.wake()
+
+    def _alarm_unproven(self, suspect: Suspect, words: str) -> None:
+        words = f"a transaction of {self.wallet.name} has no receipt, and {words}"
+        self._alarm("UNEXPLAINED", words, _UNPROVEN, suspect)
+
+    def _alarm(self, kind: str, words: str, then: str, suspect: Suspect) -> None:
+        self._parts.alarm(
+            kind,
+            words,
+            then,
+            wallet=self.wallet.name,
+            transaction_id=suspect.transaction_id,
+            amount=max(0, suspect.lost),
+        )

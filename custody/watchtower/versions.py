@@ -1,0 +1,153 @@
+"""Policy versions that wait, and vetoes.
+
+The delay counts from when this watchtower first saw the version with its quorum's signatures, and
+that moment is on the disk. The signer decides by its policy; `elapsed` only says that time passed.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from custody.watchtower.freezes import enveloped
+from custody.watchtower.parts import Parts
+from kura.signer.v1 import signer_pb2 as wire
+from policies.changes import open_policy, open_veto
+from policies.codes import Code, Refusal
+from policies.policy import Policy
+from policies.policy_file import parse_policy
+from policies.statements import Elapsed, Signed, Veto, digest
+
+VETOES_MAX = 64  # of one person, as the signer holds it
+PROPOSALS_MAX = 64  # of one version in force
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS proposal (
+  digest TEXT PRIMARY KEY, previous TEXT NOT NULL, file BLOB NOT NULL, seen INTEGER NOT NULL,
+  earliest INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS veto (
+  change TEXT NOT NULL, person TEXT NOT NULL, previous TEXT NOT NULL, job BLOB NOT NULL,
+  PRIMARY KEY (change, person)
+) STRICT;
+CREATE TABLE IF NOT EXISTS veto_told (
+  audit_key TEXT NOT NULL, change TEXT NOT NULL, person TEXT NOT NULL,
+  PRIMARY KEY (audit_key, change, person)
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A version that waits. `earliest` in Unix ms; `vetoed_by` counts those it does not remove."""
+
+    digest: str
+    earliest: int
+    vetoed_by: tuple[str, ...]
+
+
+def propose(parts: Parts, file: bytes, changes: Sequence[Signed]) -> Proposal | Refusal | None:
+    """Note a version at its first sight, and return how it stands; POLICY_VETOED when vetoed.
+
+    None for a version that is in force already.
+    """
+    name = digest(file)
+    if name in {policy.digest for policy in parts.policies.values()}:
+        return None
+    if (known := _find(parts, name)) is None:
+        refusal = _note(parts, file, changes)
+        if refusal or (known := _find(parts, name)) is None:
+            return refusal or Refusal(Code.FAULT, "the version was not stored")
+    if known.vetoed_by:
+        words = f"{', '.join(known.vetoed_by)} vetoed this version"
+        return Refusal(Code.POLICY_VETOED, words)
+    return known
+
+
+def elapsed(parts: Parts, proposal: Proposal) -> Signed | None:
+    """Return the watchtower's word that the delay is over, None before."""
+    now = parts.clock()
+    if proposal.vetoed_by or now < proposal.earliest:
+        return None
+    return parts.key.sign(Elapsed(key=parts.key.public, change=proposal.digest, time=now))
+
+
+def veto(parts: Parts, signed: Signed) -> Veto | Refusal:
+    """Store a veto by one of the people in force, whether or not the version is known yet."""
+    refusal = Refusal(Code.SIGNER_UNSEEN, "the watchtower has heard of no signer yet")
+    job = wire.Job(apply=wire.Apply(veto=enveloped(signed))).SerializeToString()
+    for policy in parts.policies.values():
+        order = open_veto(policy, signed)
+        if isinstance(order, Refusal):
+            refusal = order
+            continue
+        if _count(parts, order, policy) >= VETOES_MAX:
+            words = f"{order.person} has vetoed {VETOES_MAX} versions since the last one"
+            return Refusal(Code.VETO_INVALID, words)
+        values = (order.change, order.person, policy.digest, job)
+        with parts.database.transaction() as db:
+            db.execute("INSERT OR IGNORE INTO veto VALUES (?, ?, ?, ?)", values)
+        return order
+    return refusal
+
+
+def waiting(parts: Parts) -> list[Proposal]:
+    """Return the versions that follow one in force, oldest first."""
+    in_force = {policy.digest for policy in parts.policies.values()}
+    query = "SELECT digest, previous FROM proposal ORDER BY seen, digest"
+    names = [name for name, previous in parts.database.rows(query) if previous in in_force]
+    return [found for name in names if (found := _find(parts, name))]
+
+
+def pending_vetoes(parts: Parts, audit_key: str) -> list[tuple[str, str, bytes]]:
+    """Return (change, person, job) of the vetoes that a signer was not told."""
+    policy = parts.policies.get(audit_key)
+    query = "SELECT change, person, job FROM veto AS v WHERE previous = ? AND NOT EXISTS (SELECT 1"
+    query += (
+        " FROM veto_told AS t WHERE (t.audit_key, t.change, t.person) = (?, v.change, v.person))"
+    )
+    return parts.database.rows(query, policy.digest if policy else "", audit_key)
+
+
+def told(db: sqlite3.Connection, audit_key: str, change: str, person: str) -> None:
+    """Note that a signer has answered a veto, whatever it said."""
+    values = (audit_key, change, person)
+    db.execute("INSERT OR IGNORE INTO veto_told VALUES (?, ?, ?)", values)
+
+
+def forget_told(db: sqlite3.Connection, audit_key: str) -> None:
+    """Have a signer told again: its journal is another."""
+    db.execute("DELETE FROM veto_told WHERE audit_key = ?", (audit_key,))
+
+
+def _note(parts: Parts, file: bytes, changes: Sequence[Signed]) -> Refusal | None:
+    refusal = Refusal(Code.SIGNER_UNSEEN, "the watchtower has heard of no signer yet")
+    now = parts.clock()
+    for in_force in parts.policies.values():
+        policy = open_policy(in_force, file, changes, now)
+        if isinstance(policy, Refusal):
+            refusal = policy
+            continue
+        query = "SELECT count(*) FROM proposal WHERE previous = ?"
+        if parts.database.rows(query, policy.previous)[0][0] >= PROPOSALS_MAX:
+            return Refusal(Code.POLICY_DELAYED, "too many versions wait: activate one of them")
+        values = (policy.digest, policy.previous, file, now, now + in_force.change_delay)
+        with parts.database.transaction() as db:
+            db.execute("INSERT INTO proposal VALUES (?, ?, ?, ?, ?)", values)
+        return None
+    return refusal
+
+
+def _find(parts: Parts, name: str) -> Proposal | None:
+    query = "SELECT file, earliest FROM proposal WHERE digest = ?"
+    for file, earliest in parts.database.rows(query, name):
+        people = parse_policy(file).people
+        query = "SELECT person FROM veto WHERE change = ? ORDER BY person"
+        vetoed = (person for (person,) in parts.database.rows(query, name))
+        return Proposal(name, earliest, tuple(person for person in vetoed if person in people))
+    return None
+
+
+def _count(parts: Parts, order: Veto, policy: Policy) -> int:
+    query = "SELECT count(*) FROM veto WHERE (person, previous) = (?, ?) AND change <> ?"
+    values = (order.person, policy.digest, order.change)
+    return int(parts.database.rows(query, *values)[0][0])
