@@ -9,7 +9,7 @@ import pytest
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
-from policies.statements import Signed, digest
+from policies.statements import Elapsed, Signed, digest
 from signer import governance, versions
 from signer.anchor import newest
 from signer.governance import Governance
@@ -86,14 +86,15 @@ def test_what_does_more_waits_for_the_watchtowers_word(rig: SignerRig) -> None:
 def test_the_word_must_be_the_watchtowers_and_about_this_version(rig: SignerRig) -> None:
     file = following(rig, **LOOSER)
     word, signed = make_elapsed(digest(file)), signed_by(rig, file, *QUORUM)
-    for wrong in (
+    wrongs: tuple[Elapsed | Signed, ...] = (
         replace(word, key=public("alice")),
         sign(key("mallory"), word),
         replace(word, change=rig.policy.digest),
         replace(word, time=NOW + 30_001),
-        make_dead(make_intent(), "1" * 64),
+        sign(key("watchtower"), make_dead(make_intent(), "1" * 64)),
         Signed(b"", b""),
-    ):
+    )
+    for wrong in wrongs:
         refused(rig.ask(version_job(file, signed, wrong)), Code.ELAPSED_INVALID)
         assert in_force(rig) == rig.policy.digest
     refused(rig.ask(version_job(file, signed[:1], word)), Code.QUORUM_MISSING)
