@@ -103,6 +103,11 @@ def send_cancel(name: str, cancel: Signed) -> Ask[wire.Withdrawal]:
     return _withdrawal("CancelWithdrawal", request)
 
 
+def kill_withdrawal(name: str) -> Ask[wire.Withdrawal]:
+    """Ask to use up the nonce of a signed withdrawal."""
+    return _withdrawal("KillWithdrawal", wire.KillWithdrawalRequest(name=name))
+
+
 def send_approval(name: str, approval: Signed) -> Ask[wire.Withdrawal]:
     """Hand over an officer's decision."""
     request = wire.CreateApprovalRequest(parent=name, approval=_statement(approval))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from custody.chains.errors import NodeError
+from custody.chains.errors import ChainError
 from custody.gateway import SignerUnreachableError
 from custody.watchtower import freezes, receipts, recoveries, signers, versions
 from custody.watchtower.counters import PAUSES
@@ -80,7 +80,7 @@ async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
         return Problem(Cause.UNREACHABLE, str(error))
     except SignerError as error:
         return Problem(Cause.SIGNER, str(error))
-    except NodeError as error:
+    except ChainError as error:
         return Problem(Cause.CHAIN, f"{error}: look at the chain node")
     except Exception:
         log.exception("fault", signer=link.audit_key, next="trying again")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from custody.watchtower import receipts
 from custody.watchtower.parts import Chain, Parts
 from custody.watchtower.status import problem_of, state_of
 from policies.statements import LEASE_MS
@@ -59,5 +58,5 @@ def gauges(parts: Parts, chain: Chain) -> Iterator[GaugeMetricFamily]:
     )
     for wallet in chain.wallets():
         behind.add_metric((wallet.name,), (now - wallet.seen_until) / 1000)
-        open_.add_metric((wallet.name,), receipts.unresolved(parts.database, wallet.name))
+        open_.add_metric((wallet.name,), int(wallet.signed) - int(wallet.resolved))
     yield from (state, lease, paused, behind, open_)

@@ -53,7 +53,7 @@ class Chain(Protocol):
         """Return how each wallet stands."""
 
     async def nonce_values(self, policy: Policy, audit_key: str) -> Mapping[str, str]:
-        """Return the finalised value of each of a signer's nonce accounts; or NodeError."""
+        """Return the finalised value of each of a signer's nonce accounts; or ChainError."""
 
 
 NOT_YET = Problem(Cause.UNREACHABLE, "its relay has just connected: wait a moment")

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS unmoved_nonce (
 async def recover(
     parts: Parts, chain: Chain, statement: bytes, changes: Sequence[Signed]
 ) -> Refusal | None:
-    """Take a recovery; again does no harm. NodeError when the nonces cannot be read."""
+    """Take a recovery; again does no harm. ChainError when the nonces cannot be read."""
     if parts.database.rows("SELECT 1 FROM recovery WHERE digest = ?", digest(statement)):
         return None
     opened = _open(parts, statement, changes)

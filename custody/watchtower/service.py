@@ -12,7 +12,7 @@ import grpc
 import structlog
 
 from custody import tracing
-from custody.chains.errors import NodeError
+from custody.chains.errors import ChainError
 from custody.errors import abort
 from custody.gateway import SignerUnreachableError
 from custody.identity import Identity, caller
@@ -51,7 +51,7 @@ def answering(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
         try:
             with tracing.span(name, str(parent)):
                 answer = await method(self, request)
-        except NodeError as error:
+        except ChainError as error:
             answer = Refusal(Code.NODE_UNREACHABLE, f"the chain cannot be read: {error}")
         except Exception:
             log.exception("fault", method=name)
