@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS suspects (
   epoch TEXT NOT NULL,
   PRIMARY KEY (transaction_id, wallet)
 );
-CREATE INDEX IF NOT EXISTS suspects_open ON suspects (wallet)
+CREATE INDEX IF NOT EXISTS suspects_open ON suspects (slot)
   WHERE state IN ('UNDECIDED', 'THEFT');
 """
 
@@ -86,7 +86,7 @@ def open_suspects(database: Database) -> list[Suspect]:
     """Return those that are undecided or whose wallet is not swept yet, oldest first."""
     query = (
         "SELECT transaction_id, wallet, slot, lost, bytes, state, epoch FROM suspects"
-        " WHERE state IN ('UNDECIDED', 'THEFT') ORDER BY rowid"
+        " WHERE state IN ('UNDECIDED', 'THEFT') ORDER BY slot"
     )
     return [
         Suspect(name, wallet, slot, lost, transaction, Verdict(state), epoch)
