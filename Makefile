@@ -1,6 +1,6 @@
 # The README's two commands are `make demo` and `make test`: each first installs whatever is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down compose-up compose-down test evidence state-trials journal-trial book-trial check lint format proto lock
+.PHONY: help setup demo up down compose-up compose-down test evidence state-trials journal-trial book-trial watch-trials check lint format proto lock
 bin := .venv/bin
 out := proto
 
@@ -31,7 +31,7 @@ compose-down: ## Stop the containers; the volumes keep their data
 test: lint ## All static checks, then all tests
 	$(bin)/python -m pytest -n 2 --dist worksteal
 
-evidence: state-trials journal-trial book-trial ## All long trials
+evidence: state-trials journal-trial book-trial watch-trials ## All long trials
 
 journal-trial: setup ## The signer's journal with 10 million withdrawals (COUNT=), about 4 minutes; build/journal.json
 	$(bin)/python -m bench.journal --count $${COUNT:-10000000} --limits
@@ -41,6 +41,9 @@ state-trials: setup ## 500 random lives of custody (TRIALS=, STEPS=) against a m
 
 book-trial: setup ## An address book of 1,000,000 (ENTRIES=) in signer and custody; writes build/book.json
 	$(bin)/python -m bench.book
+
+watch-trials: setup ## A stolen hot key under load, 100 times (TRIALS=), and no false alarm in LAWFUL= withdrawals; build/watch.json
+	$(bin)/python -m bench.watch
 
 check: lint ## Only the static checks
 	$(bin)/python -m pytest --quiet tests/unit/test_stubs.py

@@ -398,7 +398,7 @@ def make_receipt(intent: Intent, **changes: Any) -> Receipt:
         transaction_id="1" * 64,
         amount=intent.amount + 5_000,
         nonce_account=STRANGER.address,
-        nonce_value=CUSTOMER.address,
+        nonce_value="05" * 32,
         journal="0f" * 16,
         sequence=1,
         head="11" * 32,

@@ -1,0 +1,200 @@
+"""`make watch-trials`: a stolen hot key, again and again, under load; then lawful mishaps.
+
+Signer, relay, watchtower and chain are real processes, the chain with slots of 400 ms. Writes
+build/watch.json; the exit code is 1 when a limit is broken. TRIALS=, LAWFUL=, RATE=, SEED=.
+
+    freeze_s   from the chain showing the first theft as confirmed to the signer's first FROZEN
+    sweep_s    from the same moment to the node having taken the first sweep
+    stolen_share, saved_share   of the wallet's balance before; the rest went into fees
+"""
+
+import asyncio
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from bench.watch_lawful import lawful
+from bench.watch_load import Load
+from bench.watch_thief import Thief
+from tests.factories import COLD_ADDRESS, SOL, key
+from tests.watched import SWEEP_FEE, WALLETS, Watched, address_of, until, watched
+
+VICTIM = WALLETS[0]
+BALANCE = 1_000 * SOL
+SHARE = 0.05  # of the balance, that the thief takes each slot
+STATUS_SECONDS = 0.01
+QUIET_SECONDS = 2.0  # of flowing load before a theft
+LIMITS = {"freeze_s": 1.0, "sweep_s": 2.0}
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Seconds, and shares of the balance before."""
+
+    freeze_s: float
+    sweep_s: float
+    stolen_share: float
+    saved_share: float
+    thefts: int
+    lawful_per_s: float
+
+
+def say(words: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
+
+
+async def trials(number: int, rate: float, chance: random.Random) -> list[Trial]:
+    """Steal a wallet so many times while both wallets pay customers."""
+    done = list[Trial]()
+    async with watched() as ground:
+        load = Load(ground, rate)
+        say("opening the nonce accounts")
+        await load.open_nonces()
+        async with running(load.run()):
+            for index in range(number):
+                done.append(await trial(ground, load, chance))
+                say(f"trial {index + 1} of {number}: {words(done[-1])}")
+                await reset(ground)
+    return done
+
+
+async def trial(ground: Watched, load: Load, chance: random.Random) -> Trial:
+    """One theft of the first wallet, until it is empty."""
+    await until("the load to flow", lambda: flowing(load))
+    await asyncio.sleep(chance.uniform(0, 0.4))  # anywhere in a slot
+    victim, front = address_of(VICTIM), ground.fronts[0]
+    before, cold = await ground.balance(victim), await ground.balance(COLD_ADDRESS)
+    front.sent.clear()
+    load.frozen_at, flow = None, load.per_second()
+    thief = Thief(ground, Keypair.from_seed(bytes(key(VICTIM))), SHARE)
+    async with running(thief.take()):
+        shown = await first_shown(ground, thief)
+
+        async def over() -> bool:
+            swept = any(pays(item.transaction, COLD_ADDRESS) for item in front.sent)
+            empty = await ground.balance(victim) < 2 * SWEEP_FEE
+            return swept and empty and load.frozen_at is not None
+
+        await until("freeze and sweep", over)
+    swept_at = min(item.at for item in front.sent if pays(item.transaction, COLD_ADDRESS))
+    assert load.frozen_at is not None
+    return Trial(
+        freeze_s=load.frozen_at - shown,
+        sweep_s=swept_at - shown,
+        stolen_share=await thief.stolen() / before,
+        saved_share=(await ground.balance(COLD_ADDRESS) - cold) / before,
+        thefts=len(thief.sent),
+        lawful_per_s=flow,
+    )
+
+
+async def first_shown(ground: Watched, thief: Thief) -> float:
+    """When the chain showed the first theft as confirmed."""
+
+    async def sent() -> bool:
+        return bool(thief.sent)
+
+    await until("the first theft", sent)
+    while True:
+        answer = await ground.rpc.call("getSignatureStatuses", [thief.sent[:1]])
+        status = answer["value"][0]
+        if status and status["confirmationStatus"] in {"confirmed", "finalized"}:
+            return time.monotonic()
+        await asyncio.sleep(STATUS_SECONDS)
+
+
+async def reset(ground: Watched) -> None:
+    """The quorum lifts the freeze, and the wallet is filled again."""
+    await ground.lift_freezes()
+    await ground.fund(address_of(VICTIM), BALANCE)
+
+
+async def flowing(load: Load) -> bool:
+    """Tell whether nine tenths of the asked-for rate were signed for a while."""
+    return load.per_second(QUIET_SECONDS) >= 0.9 * load.rate
+
+
+def pays(transaction: bytes, address: str) -> bool:
+    keys = VersionedTransaction.from_bytes(transaction).message.account_keys
+    return Pubkey.from_string(address) in keys
+
+
+class running:  # noqa: N801 - reads as what it does
+    """Run something beside the block, which fails when that fails, and end it with the block."""
+
+    def __init__(self, work: Awaitable[None]) -> None:
+        self._work = work
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.ensure_future(self._work)
+        self._task.add_done_callback(self._ended)
+        self._owner = asyncio.current_task()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    def _ended(self, task: "asyncio.Future[None]") -> None:
+        if not task.cancelled() and task.exception() and self._owner:
+            self._owner.cancel()
+
+
+def spread(values: list[float]) -> Figures:
+    """Return least, median, 99th percentile and most."""
+    p99 = quantiles(values, n=100)[98] if len(values) > 1 else values[0]
+    found = {"min": min(values), "median": median(values), "p99": p99, "max": max(values)}
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def words(trial: Trial) -> str:
+    return (
+        f"frozen after {trial.freeze_s:.3f} s, sweep after {trial.sweep_s:.3f} s,"
+        f" stolen {trial.stolen_share:.1%}, saved {trial.saved_share:.1%},"
+        f" {trial.lawful_per_s:.0f} lawful a second"
+    )
+
+
+def main() -> int:
+    number, amount = int(os.environ.get("TRIALS", "100")), int(os.environ.get("LAWFUL", "10000"))
+    rate = float(os.environ.get("RATE", "100"))
+    seed = os.environ.get("SEED") or str(random.SystemRandom().getrandbits(64))
+    say(f"SEED={seed}")
+    chance, report = random.Random(seed), dict[str, Any](seed=seed, limits=LIMITS)
+    if number:
+        done = asyncio.run(trials(number, rate, chance))
+        report |= {"trials": len(done), "each": [asdict(trial) for trial in done]}
+        for name in ("freeze_s", "sweep_s", "stolen_share", "saved_share", "lawful_per_s"):
+            report[name] = spread([getattr(trial, name) for trial in done])
+    if amount:
+        report |= asdict(asyncio.run(lawful(amount, rate, chance, say)))
+    broken = [
+        f"{name} took {report[name]['max']} s, more than {most}"
+        for name, most in LIMITS.items()
+        if name in report and report[name]["max"] > most
+    ]
+    if report.get("false_alarms") or report.get("sweeps"):
+        broken.append("a lawful withdrawal raised an alarm")
+    file = Path("build/watch.json")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(report | {"broken": broken}, indent=2) + "\n")
+    print(json.dumps({name: report[name] for name in report if name != "each"}, indent=2))
+    print(*broken or ["within all limits"], sep="\n")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

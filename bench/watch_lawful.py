@@ -1,0 +1,153 @@
+"""Lawful withdrawals while processes die, receipts come late and a node lies: no false alarm.
+
+The watchtower asks two nodes: the first is honest but for a standstill, the second does everything
+that a node can do. What it costs is pauses, and they are counted.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle
+
+import grpc
+from solders.hash import Hash
+from solders.keypair import Keypair
+from solders.message import Message
+from solders.pubkey import Pubkey
+from solders.system_program import TransferParams, transfer
+from solders.transaction import VersionedTransaction
+
+from bench.watch_load import Disorder, Load
+from tests.factories import COLD_ADDRESS
+from tests.node_front import (
+    Lie,
+    another_chain,
+    hiding,
+    honest,
+    inventing,
+    poor,
+    stalling,
+    stuck,
+)
+from tests.watched import WALLETS, Watched, address_of, watched
+
+MISHAPS = 24  # spread evenly over the withdrawals
+LIE_SECONDS = 3.0
+LOOK_SECONDS = 0.2
+MINUTES_MAX = 30
+STALE_SLOTS = 200
+
+
+@dataclass
+class Lawful:
+    """`codes`: what the signer refused meanwhile; `paused_s`: time in which it gave no lease."""
+
+    lawful: int = 0
+    false_alarms: int = 0
+    sweeps: int = 0
+    pauses: int = 0
+    paused_s: float = 0.0
+    alarms: list[str] = field(default_factory=list)
+    mishaps: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+async def lawful(
+    amount: int, rate: float, chance: random.Random, say: Callable[[str], None]
+) -> Lawful:
+    """Pay so many times, through all mishaps, and say what the watchtower made of it."""
+    async with watched(nodes=2) as ground:
+        load, seen = Load(ground, rate, Disorder(chance)), Lawful()
+        await load.open_nonces()
+        began, cold = time.monotonic(), await ground.balance(COLD_ADDRESS)
+        tasks = [asyncio.create_task(load.run()), asyncio.create_task(look(ground, seen))]
+        try:
+            kinds = cycle(mishaps(ground))
+            while load.landed < amount:
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                if time.monotonic() - began > MINUTES_MAX * 60:
+                    raise TimeoutError(f"{load.landed} of {amount} landed in {MINUTES_MAX} min")
+                await asyncio.sleep(LOOK_SECONDS)
+                if load.landed >= (sum(seen.mishaps.values()) + 1) * amount / (MISHAPS + 1):
+                    name, happen = next(kinds)
+                    say(f"{load.landed} of {amount} landed, {seen.pauses} pauses; now: {name}")
+                    await happen()
+                    seen.mishaps[name] += 1
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        seen.lawful, seen.codes, seen.seconds = load.landed, load.codes, time.monotonic() - began
+        seen.sweeps = int(await ground.balance(COLD_ADDRESS) != cold)
+        seen.sweeps += sum(
+            Pubkey.from_string(COLD_ADDRESS)
+            in VersionedTransaction.from_bytes(item.transaction).message.account_keys
+            for front in ground.fronts
+            for item in front.sent
+        )
+        status = await ground.tower_status()
+        seen.alarms = [f"{alarm.kind}: {alarm.message}" for alarm in status.alarms]
+        seen.false_alarms = sum(alarm.kind in {"THEFT", "ROLLBACK"} for alarm in status.alarms)
+        seen.false_alarms += len((await ground.status()).freezes)
+        return seen
+
+
+async def look(ground: Watched, seen: Lawful) -> None:
+    """Count pauses: from RUNNING to anything else, a watchtower that is away being one."""
+    before = True
+    while True:
+        runs = False
+        with suppress(grpc.RpcError):
+            runs = (await ground.tower_status()).state == "RUNNING"
+        seen.pauses += before and not runs
+        seen.paused_s += 0 if runs else LOOK_SECONDS
+        before = runs
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def mishaps(ground: Watched) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
+    """Yield what happens, by name."""
+    for name in ("signer", "watchtower", "relay", "devnet"):
+        yield f"kill -9 {name}", partial(restart, ground, name)
+    forged = forgery(address_of(WALLETS[0]))
+    lies: dict[str, Lie] = {
+        "stalls": stalling,
+        "shows another chain": another_chain,
+        "is stuck": stuck(STALE_SLOTS),
+        "hides transactions": hiding,
+        "shows no balance": poor,
+        "invents a theft": inventing(*forged),
+    }
+    for name, lie in lies.items():
+        yield f"the second node {name}", partial(tell, ground, lie, 1)
+    yield "both nodes stall", partial(tell, ground, stalling, 0, 1)
+
+
+async def restart(ground: Watched, name: str) -> None:
+    ground.kill(name)
+    await asyncio.to_thread(ground.start, name)
+
+
+async def tell(ground: Watched, lie: Lie, *fronts: int) -> None:
+    for front in fronts:
+        ground.fronts[front].lie = lie
+    await asyncio.sleep(LIE_SECONDS)
+    for front in fronts:
+        ground.fronts[front].lie = honest
+
+
+def forgery(address: str) -> tuple[str, bytes]:
+    """A transaction that takes from the wallet, and a signature that is not the wallet's."""
+    victim, thief = Pubkey.from_string(address), Keypair()
+    paid = TransferParams(from_pubkey=victim, to_pubkey=thief.pubkey(), lamports=10**9)
+    message = Message.new_with_blockhash([transfer(paid)], victim, Hash.default())
+    signature = thief.sign_message(bytes(message))
+    return str(signature), bytes(VersionedTransaction.populate(message, [signature]))

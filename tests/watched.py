@@ -1,0 +1,340 @@
+"""A hot signer and its watchtower on a real chain, without custody: every process a real one.
+
+The signer's token holds keys of known seeds, so that a test can be the thief who has one. What
+custody would do (intents, receipts, sending) is the caller's; people sign with their test keys.
+"""
+
+import asyncio
+import base64
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import grpc
+from solders.hash import Hash
+
+from custody.chains.errors import ChainError
+from custody.chains.jsonrpc import JsonRpc
+from custody.dev.pki import Authority
+from custody.dev.processes import free_port, start, stop
+from custody.identity import Identity, Role
+from custody.keys import create_key
+from custody.relay import Signer
+from custody.tls import TlsFiles
+from kura.signer.v1 import signer_pb2 as wire
+from kura.watchtower.v1 import watchtower_pb2 as tower_wire
+from kura.watchtower.v1 import watchtower_pb2_grpc
+from policies.statements import digest, encode
+from signer.chains.solana_address import encode_address
+from signer.hsm import Token
+from tests import softhsm
+from tests.factories import (
+    COLD_ADDRESS,
+    HOUR,
+    SOL,
+    key,
+    make_book,
+    make_change,
+    make_unfreeze,
+    policy_file,
+    rule_text,
+    sign,
+    wallet_text,
+)
+from tests.node_front import NodeFront
+from tests.signer_host import ISOLATED, SIGNER, Host, now, signatures
+from tests.signing import apply_statement
+
+WALLETS = ("hot-sol", "hot-two")
+QUORUM = ("alice", "carol")
+POOL = 64
+SWEEP_FEE = 10_000_000  # lamports, the policy's 0.01 SOL
+WAIT_SECONDS = 60.0
+POLL_SECONDS = 0.02
+_BIN = Path(sys.executable).parent
+
+
+def address_of(wallet: str) -> str:
+    return encode_address(bytes(key(wallet).verify_key))
+
+
+class Watched:
+    """Started by `watched()`. `fronts` are the nodes that the watchtower asks, by its order."""
+
+    def __init__(self, folder: Path, nodes: int, slot_ms: int) -> None:
+        self.folder, self.slot_ms = folder, slot_ms
+        (folder / "host").mkdir(mode=0o700)
+        self.host = Host(folder / "host")
+        self.node_port, self.tower_port = free_port(), free_port()
+        self.fronts = [NodeFront(free_port(), self.node_url) for _ in range(nodes)]
+        self.pki = Authority(folder / "pki")
+        self.signer, self._asking = Signer(folder / "host" / "socket"), asyncio.Lock()
+        self.rpc = JsonRpc(self.node_url, timeout=10)
+        self._channels: dict[Identity, grpc.aio.Channel] = {}
+        self.tower_key = create_key(folder / "watchtower.pem", None)
+        self.audit_key = self._genesis()
+        self._write_settings()
+
+    @property
+    def node_url(self) -> str:
+        return f"http://127.0.0.1:{self.node_port}"
+
+    def start(self, name: str) -> None:
+        """Start devnet, signer, watchtower or relay, and wait until it is ready."""
+        command: list[str | Path]
+        environment = dict[str, str]()
+        match name:
+            case "devnet":
+                command = [
+                    sys.executable,
+                    "-m",
+                    "custody.dev.devnet",
+                    "--slot-ms",
+                    f"{self.slot_ms}",
+                ]
+                command += ["--data", self.folder / "devnet", "--port", f"{self.node_port}"]
+            case "signer":
+                command = [*ISOLATED, SIGNER, *self.host._arguments("serve")]
+                environment = self.host._environment()
+            case _:
+                command = [_BIN / "custody", "serve", name]
+                command += ["--settings", self.folder / f"{name}.toml"]
+        start(self.folder, name, command, environment)
+
+    def stop(self, name: str) -> None:
+        stop(self.folder, name)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as the kernel does when memory is short; the process can be started again."""
+        os.kill(int((self.folder / f"{name}.pid").read_text()), signal.SIGKILL)
+        stop(self.folder, name)
+
+    async def ask(self, *jobs: wire.Job) -> list[wire.Result]:
+        """Send one frame to the signer; OSError and the like while it is not there."""
+        async with self._asking:
+            return await ask(self.signer, jobs)
+
+    async def status(self) -> wire.SignerStatus:
+        (result,) = await self.ask(wire.Job(status=wire.Status()))
+        return result.status
+
+    def tower(self, role: Role, name: str) -> watchtower_pb2_grpc.WatchtowerStub:
+        """A connection to the watchtower by this role's certificate; it outlives restarts."""
+        identity = Identity(role, name)
+        if identity not in self._channels:
+            self._channels[identity] = grpc.aio.secure_channel(
+                f"localhost:{self.tower_port}",
+                self.pki.issue(identity).channel_credentials(),
+                options=[("grpc.max_reconnect_backoff_ms", 500)],
+            )
+        return watchtower_pb2_grpc.WatchtowerStub(self._channels[identity])
+
+    async def tower_status(self) -> tower_wire.GetStatusResponse:
+        request = tower_wire.GetStatusRequest()
+        response = await self.tower(Role.AUDITOR, "auditor").GetStatus(request, timeout=10)
+        assert isinstance(response, tower_wire.GetStatusResponse)
+        return response
+
+    async def close(self) -> None:
+        for name in ("relay", "watchtower", "signer", "devnet"):
+            self.stop(name)
+        self.signer.close()
+        await self.rpc.close()
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def lift_freezes(self) -> None:
+        """The quorum lifts whatever the signer is frozen by; wait until it is in force."""
+        status = await self.status()
+        names = sorted(freeze.digest for freeze in status.freezes)
+        orders = [
+            make_unfreeze(person, *names, epoch=status.epoch, expires=now() + HOUR)
+            for person in QUORUM
+        ]
+        signed = [sign(key(order.person), order) for order in orders]
+        request = tower_wire.LiftFreezesRequest(
+            orders=[
+                tower_wire.SignedStatement(statement=item.statement, signature=item.signature)
+                for item in signed
+            ]
+        )
+        await self.tower(Role.OFFICER, QUORUM[0]).LiftFreezes(request, timeout=10)
+
+        async def lifted() -> bool:
+            return not (await self.status()).freezes
+
+        await until("the freezes to be lifted", lifted)
+
+    async def fund(self, address: str, lamports: int) -> None:
+        """Have the faucet bring an address to so many lamports, confirmed."""
+        missing = lamports - await self.balance(address)
+        if missing > 0:
+            await self.rpc.call("requestAirdrop", [address, missing])
+
+        async def paid() -> bool:
+            return await self.balance(address, "confirmed") >= lamports
+
+        await until("the faucet", paid)
+
+    async def balance(self, address: str, commitment: str = "processed") -> int:
+        answer = await self.rpc.call("getBalance", [address, {"commitment": commitment}])
+        return int(answer["value"])
+
+    async def blockhash(self) -> bytes:
+        """The newest confirmed one, raw."""
+        answer = await self.rpc.call("getLatestBlockhash", [{"commitment": "confirmed"}])
+        return bytes(Hash.from_string(answer["value"]["blockhash"]))
+
+    async def send(self, transaction: bytes) -> str:
+        """Hand a transaction to the devnet, as the worker or a thief would, without preflight."""
+        options = {"encoding": "base64", "skipPreflight": True}
+        encoded = base64.b64encode(transaction).decode()
+        return str(await self.rpc.call("sendTransaction", [encoded, options]))
+
+    async def apply_book(self) -> None:
+        """Put the customer's address into the signer's address book."""
+        book = encode(make_book())
+        changes = [
+            make_change("book", digest(book), person, expires=now() + HOUR) for person in QUORUM
+        ]
+        (result,) = await self.ask(apply_statement(book, changes))
+        assert result.applied.digest or "BOOK_OUT_OF_ORDER" in result.refusal.code, result
+
+    def _genesis(self) -> str:
+        """Make the token with both wallets' keys and install the policy; the audit key."""
+        made = self.host.done("init", "--so-pin-file", self.host.directory / "so-pin").split()
+        audit_key = made[2]
+        self._import_keys()
+        two = wallet_text(
+            WALLETS[1],
+            tier="hot",
+            address=address_of(WALLETS[1]),
+            signer=audit_key,
+            key_origin="import",
+            nonce_pool=POOL,
+            beyond_recall="1000000 SOL",
+        )
+        sweep = f'[wallets.{WALLETS[1]}.sweep]\nto = "{COLD_ADDRESS}"\nfee = "0.01 SOL"\n'
+        policy = policy_file(
+            signer=audit_key,
+            key_origin="import",
+            nonce_pool=POOL,
+            watchtower=self.tower_key.public,
+            more=two + sweep + "count = 24\n" + rule_text("customers-two", wallet=WALLETS[1]),
+        )
+        files = self.host.file("policy", policy), self.host.file("s", signatures(policy, *QUORUM))
+        self.host.done("policy", "install", *files, typed=digest(policy) + "\n")
+        return audit_key
+
+    def _import_keys(self) -> None:
+        """By this process, which must have no other token open."""
+        softhsm._finalise()
+        before = os.environ.get("SOFTHSM2_CONF")
+        os.environ["SOFTHSM2_CONF"] = str(self.host.directory / "softhsm2.conf")
+        try:
+            token = Token.open(softhsm.MODULE, "kura", self.host.pin)
+            for wallet in WALLETS:
+                softhsm.import_key(token._session, wallet, bytes(key(wallet)))
+            token.close()
+        finally:
+            softhsm._finalise()
+            del os.environ["SOFTHSM2_CONF"]
+            if before is not None:
+                os.environ["SOFTHSM2_CONF"] = before
+
+    def _write_settings(self) -> None:
+        relay = self.pki.issue(Identity(Role.RELAY, "hot-1"))
+        lines = [
+            f'gateways = ["localhost:{self.tower_port}"]',
+            f'socket = "{self.signer.path}"',
+            *_tls(relay),
+        ]
+        (self.folder / "relay.toml").write_text("\n".join(lines) + "\n")
+        hosts = ("localhost", "127.0.0.1")
+        server = self.pki.issue(Identity(Role.SERVER, "watchtower"), hosts)
+        nodes = ", ".join(f'"{front.url}"' for front in self.fronts)
+        lines = [
+            f'listen = "127.0.0.1:{self.tower_port}"',
+            f'data = "{self.folder / "watchtower.sqlite"}"',
+            f'key = "{self.folder / "watchtower.pem"}"',
+            f'audit_keys = ["{self.audit_key}"]',
+            f"nodes = [{nodes}]",
+            *_tls(server),
+        ]
+        (self.folder / "watchtower.toml").write_text("\n".join(lines) + "\n")
+
+
+@asynccontextmanager
+async def watched(nodes: int = 1, slot_ms: int = 400) -> AsyncIterator[Watched]:
+    """Everything running, the signer with a lease, its wallets with 1,000 SOL each."""
+    with TemporaryDirectory() as directory:
+        ground = Watched(Path(directory), nodes, slot_ms)
+        try:
+            ground.start("devnet")
+            async with asyncio.TaskGroup() as group:
+                stopped = asyncio.Event()
+                for front in ground.fronts:
+                    group.create_task(_serve(front, stopped))
+                for name in ("signer", "watchtower", "relay"):
+                    await asyncio.to_thread(ground.start, name)
+                for wallet in WALLETS:
+                    await ground.fund(address_of(wallet), 1_000 * SOL)
+                await ground.apply_book()
+                await until("a lease", lambda: _leased(ground))
+                try:
+                    yield ground
+                finally:
+                    stopped.set()
+        finally:
+            await ground.close()
+
+
+async def ask(signer: Signer, jobs: Sequence[wire.Job]) -> list[wire.Result]:
+    """Send one frame on a connection that nobody else uses now."""
+    request = wire.Request(id=1, jobs=jobs).SerializeToString()
+    try:
+        reply = wire.Reply.FromString(await signer.call(request))
+    except BaseException:
+        signer.close()  # an answer that comes later would be taken for the next one's
+        raise
+    assert not reply.fault, reply.fault
+    return list(reply.results)
+
+
+async def until(what: str, look: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again; TimeoutError after a minute. A process that is down is no answer."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not await _quietly(look):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {WAIT_SECONDS:.0f} s for {what}")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _quietly(look: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await look()
+    except (OSError, asyncio.IncompleteReadError, ChainError, grpc.RpcError):
+        return False
+
+
+async def _leased(ground: Watched) -> bool:
+    return (await ground.status()).lease_until > now()
+
+
+async def _serve(front: NodeFront, stopped: asyncio.Event) -> None:
+    async with front.serving():
+        await stopped.wait()
+
+
+def _tls(files: TlsFiles) -> Sequence[str]:
+    return [
+        "[tls]",
+        f'ca = "{files.ca}"',
+        f'certificate = "{files.certificate}"',
+        f'key = "{files.key}"',
+    ]
