@@ -80,7 +80,7 @@ class TowerRig:
             policies={AUDIT: self.policy},
         )
         self.parts.links[AUDIT] = SimpleNamespace(  # type: ignore[assignment] # the port alone
-            gateway=self.signer, wake=asyncio.Event()
+            gateway=self.signer, wake=asyncio.Event(), hello=SimpleNamespace(epoch="")
         )
         self.tower = Chain(self.parts, self.urls)
 

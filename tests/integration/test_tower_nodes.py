@@ -89,16 +89,24 @@ def flipped(result: Any) -> Any:
     return result | {"transaction": [base64.b64encode(raw).decode(), "base64"]}
 
 
+def disowned(result: Any) -> str:
+    """Return the transaction with a stranger in the wallet's place, under the same id."""
+    raw = bytearray(base64.b64decode(result["transaction"][0]))
+    raw[69:101] = bytes(stranger())  # 1 + 64 bytes of signature, 3 of header, 1 of length
+    return base64.b64encode(raw).decode()
+
+
 def suspects_of(rig: TowerRig) -> list[str]:
     return [name for (name,) in rig.database.rows("SELECT transaction_id FROM suspects")]
 
 
-@pytest.mark.parametrize("lie", ["altered", "another", "none", "no transaction"])
+@pytest.mark.parametrize("lie", ["altered", "disowned", "another", "none", "no transaction"])
 async def test_a_lying_node_pauses_and_proves_nothing(rig: Rig, lie: str) -> None:
     other = base64.b64encode(bytes(rig.sign(rig.wallet.pay(stranger())))).decode()
     told = {
         "altered": flipped,
         "another": lambda result: result | {"transaction": [other, "base64"]},
+        "disowned": lambda result: result | {"transaction": [disowned(result), "base64"]},
         "none": lambda _: None,
         "no transaction": lambda result: result | {"transaction": ["AAAA", "base64"]},
     }
