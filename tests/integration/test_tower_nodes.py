@@ -15,6 +15,7 @@ from custody.chains.errors import NodeError
 from custody.chains.solana_history import PAGE, HistoryNode
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
+from custody.watchtower import chain as towers
 from custody.watchtower import nodes
 from custody.watchtower.nodes import Node
 from custody.watchtower.outflows import LyingNodeError, signer_place
@@ -59,6 +60,11 @@ class Rig(TowerRig):
         self.between = Between()
         first = self.tower._nodes.each[0]
         first.ask = HistoryNode(self.urls[0], timeout=3.0, transport=self.between)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(towers, "TELL_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -168,6 +174,39 @@ async def test_death_needs_both_nodes(two: Rig) -> None:
         await until(lambda: two.state(name) == "DEAD")
 
 
+async def test_a_node_that_forgets_history_does_not_make_dead(rig: Rig) -> None:
+    """Nobody knows if the value was the account's, so that only all history tells."""
+    receipt = rig.receipt(rig.sign(rig.wallet.pay(stranger())))
+    name = receipt.transaction_id
+    rig.give(receipt)
+    async with rig.running():
+        await rig.well()
+        rig.between.alter = only("getFirstAvailableBlock", lambda _: 7)
+        height = "SELECT height FROM signed WHERE transaction_id = ?"
+        await until(lambda: rig.database.rows(height, name)[0][0] > 0)
+        rig.ledger.advance(350)
+        await asked_often(rig, "getFirstAvailableBlock")
+        assert rig.state(name) == "SENT"
+        rig.between.alter = None
+        await until(lambda: rig.state(name) == "DEAD")
+
+
+async def test_our_own_advance_makes_dead_whatever_is_forgotten(rig: Rig) -> None:
+    wallet, account = rig.wallet, rig.open_nonce()
+    value = wallet.nonce(account)
+    nonce = {"nonce_account": str(account), "nonce_value": bytes(value).hex()}
+    killed = rig.sign(wallet.advance(account), wallet.pay(stranger()), blockhash=value)
+    name = str(killed.signatures[0])
+    rig.give(rig.receipt(killed, **nonce))
+    async with rig.running():
+        await rig.well()
+        rig.between.alter = only("getFirstAvailableBlock", lambda _: 7)
+        held = "SELECT held FROM signed WHERE transaction_id = ?"
+        await until(lambda: rig.database.rows(held, name)[0][0] > 0)
+        rig.lawful(wallet.advance(account), blockhash=value, intent="", **nonce)
+        await until(lambda: rig.state(name) == "DEAD")
+
+
 async def asked_often(rig: Rig, method: str) -> None:
     def count() -> int:
         return sum(asked["method"] == method for asked in rig.between.asked)
@@ -181,6 +220,7 @@ async def test_a_node_that_is_away_pauses_until_it_is_back(two: Rig) -> None:
         await two.well()
         two.between.away = True
         await until(lambda: "unreachable" in two.tower.problem(AUDIT))
+        await until(lambda: two.kinds() == ["NODE"])
         name = two.lawful(two.wallet.pay(stranger()))
         await until(lambda: two.state(name) == "SEEN")  # by the other one
         two.between.away = False
