@@ -34,12 +34,14 @@ from tests.factories import (
     key,
     make_book,
     make_change,
+    make_freeze,
     make_intent,
     policy_file,
     public,
     sign,
     wallet_text,
 )
+from tests.integration.guard.orders import freeze_job
 from tests.integration.test_signer_main import genesis, signed_changes
 from tests.signer_host import Host, now, temporary_host
 from tests.signing import apply_statement, enveloped, transfer
@@ -559,7 +561,19 @@ def test_a_lost_pin(host: Host) -> None:
 def test_a_sound_signer_and_one_that_serves(host: Host) -> None:
     assert "PROBLEM" not in diagnosed(host)
     with host.serving():
+        waits = "hot wallets wait for a lease"
+        assert waits in diagnosed(host)
+        assert "lease         none: hot wallets wait" in host.done("status")
+        host.lease()
         assert "and signs" in diagnosed(host)
+        order = make_freeze()
+        assert host.ask(freeze_job(order)).HasField("applied")
+        assert f"PROBLEM  freeze    all wallets by alice, {digest(encode(order))}" in diagnosed(
+            host
+        )
+        said = host.done("status")
+        assert re.search(r"lease +until \d{4}-", said)
+        assert f"FROZEN        all wallets by alice, {digest(encode(order))}" in said
 
 
 def diagnosed(host: Host) -> str:
