@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import PyKCS11 as P
 
+from kura.signer.v1 import signer_pb2 as wire
 from policies.fields import key_text, raw_key
+from policies.freezes import ALL_WALLETS
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.spare import spares
@@ -123,10 +125,27 @@ def _serving(settings: Settings) -> list[Finding] | None:
     policy = parse_policy(status.policy)
     held = {key.wallet: raw_key(key.key) for key in status.keys}
     return [
-        Finding("serving", f"{name}, and signs"),
+        _leased(name, status),
+        *_frozen(status),
         *_version(policy),
         *_wallets(policy, status.audit_key, held),
     ]
+
+
+def _leased(name: str, status: wire.SignerStatus) -> Finding:
+    if status.lease_until:
+        return Finding("serving", f"{name}, and signs")
+    found = f"{name}; hot wallets wait for a lease of {status.watchtower}"
+    do = "look at watchtower and relay: watchtower status; it resumes by itself"
+    return Finding("serving", found, do)
+
+
+def _frozen(status: wire.SignerStatus) -> Iterator[Finding]:
+    for freeze in status.freezes:
+        what = "all wallets" if freeze.wallet == ALL_WALLETS else freeze.wallet
+        found = f"{what} by {freeze.person}, {freeze.digest}"
+        do = "when the cause is known, the change quorum lifts it: custody freeze list, then lift"
+        yield Finding("freeze", found, do)
 
 
 def _way_out(code: str, settings: Settings) -> str:
@@ -135,7 +154,7 @@ def _way_out(code: str, settings: Settings) -> str:
         "JOURNAL_BEHIND": f"stop it; put the newest journal file back, or recover {_RECOVER}",
         "JOURNAL_FOREIGN": f"stop it; put the token's own journal back, or recover {_RECOVER}",
         "CLOCK_DIFFERS": "set the host's clock right; if it is right and the journal's time was"
-        f" wrong: restart the host where the clock is ahead, where it is behind recover {_RECOVER}",
+        " wrong: restart the host, and the watchtower's first lease confirms its clock",
     }
     return ways.get(code, f"see {_RUNBOOK}") + _begun(settings)
 

@@ -34,12 +34,14 @@ from tests.factories import (
     key,
     make_book,
     make_change,
+    make_freeze,
     make_intent,
     policy_file,
     public,
     sign,
     wallet_text,
 )
+from tests.integration.guard.orders import freeze_job
 from tests.integration.test_signer_main import genesis, signed_changes
 from tests.signer_host import Host, now, temporary_host
 from tests.signing import apply_statement, enveloped, transfer
@@ -466,24 +468,26 @@ def test_root_makes_nothing_that_the_signers_user_cannot_open(host: Host) -> Non
 
 def test_a_wrong_clock(host: Host, policy: bytes) -> None:
     """Set ahead while it signed, across a restart of the host; then set right."""
-    for change, said, code in (
-        ("wall = wall - 3600000", "3[56].. s ahead of", 1),
-        ("wall = wall + 3600000", "3[56].. s behind", 1),
-        ("wall = wall - 3600000, boot = 'before'", "ok       journal", 0),
-        ("wall = wall + 3600000, boot = 'before'", "3[56].. s behind", 1),
+    for change, said, cures in (
+        ("wall = wall - 3600000", "3[56].. s ahead of", False),
+        ("wall = wall + 3600000", "3[56].. s behind", False),
+        ("wall = wall - 3600000, boot = 'before'", "ok       journal", True),
+        ("wall = wall + 3600000, boot = 'before'", "3[56].. s behind", True),
     ):
         with temporary_host(host) as copy:
             with closing(sqlite3.connect(copy.directory / "journal")) as db, db:
                 db.execute(f"UPDATE meta SET {change}")  # noqa: S608
             done = copy.tried("doctor")
             assert re.search(said, done.stdout), done.stdout
-            assert done.returncode == code
-            if code:
-                assert "where it is behind recover by quorum" in done.stdout
-                with copy.serving():
-                    assert pay(copy, "new", 2).refusal.code == "CLOCK_DIFFERS"
+            assert done.returncode == (said != "ok       journal")
+            if done.returncode:
+                assert "restart the host, and the watchtower's first lease" in done.stdout
+            with copy.serving():
+                code = pay(copy, "new", 2).refusal.code
+                assert code == ("" if cures else "CLOCK_DIFFERS")
+            if not cures:
                 recover(copy, policy)
-                assert copy.tried("doctor").returncode == 0
+            assert copy.tried("doctor").returncode == 0
 
 
 def test_the_last_try_of_the_so_pin_is_left_to_people() -> None:
@@ -557,7 +561,19 @@ def test_a_lost_pin(host: Host) -> None:
 def test_a_sound_signer_and_one_that_serves(host: Host) -> None:
     assert "PROBLEM" not in diagnosed(host)
     with host.serving():
+        waits = "hot wallets wait for a lease"
+        assert waits in diagnosed(host)
+        assert "lease         none: hot wallets wait" in host.done("status")
+        host.lease()
         assert "and signs" in diagnosed(host)
+        order = make_freeze()
+        assert host.ask(freeze_job(order)).HasField("applied")
+        assert f"PROBLEM  freeze    all wallets by alice, {digest(encode(order))}" in diagnosed(
+            host
+        )
+        said = host.done("status")
+        assert re.search(r"lease +until \d{4}-", said)
+        assert f"FROZEN        all wallets by alice, {digest(encode(order))}" in said
 
 
 def diagnosed(host: Host) -> str:
