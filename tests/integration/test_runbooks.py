@@ -66,6 +66,7 @@ def recover(reader: Reader, host: Host) -> None:
     for block in (prepared, signed, applied):
         reader.follow(block)
     with host.serving():
+        host.lease()
         reader.follow(served)
         assert host.ask(STATUS).status.locked == ""
         code = pay(host, "after", 9).refusal.code
