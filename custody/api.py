@@ -12,7 +12,7 @@ from custody import filters, views
 from custody.answering import FAULT, answering, away, named_digest, signed_of
 from custody.api_house import HouseMethods
 from custody.errors import abort
-from custody.flows import checks, create, decide
+from custody.flows import checks, create, decide, kill
 from custody.flows.parts import unix_ms
 from custody.identity import Identity, Role, caller
 from custody.paging import (
@@ -147,6 +147,19 @@ class CustodyServicer(HouseMethods):
         if isinstance(row, Refusal):
             return row
         return wire.CancelWithdrawalResponse(withdrawal=await self._shown(row))
+
+    @answering
+    async def KillWithdrawal(  # noqa: N802
+        self, request: wire.KillWithdrawalRequest, who: Identity
+    ) -> wire.KillWithdrawalResponse | Refusal:
+        """Use up the nonce of a signed withdrawal."""
+        name = named_digest(request.name, "withdrawals", "name")
+        if isinstance(name, Refusal):
+            return name
+        row = await kill.kill_withdrawal(self._parts, who.name, name)
+        if isinstance(row, Refusal):
+            return row
+        return wire.KillWithdrawalResponse(withdrawal=await self._shown(row))
 
     @answering
     async def CreateApproval(  # noqa: N802

@@ -113,6 +113,10 @@ class CustodyCalls:
         """Hand over a signed cancel of `withdrawals/{digest}`."""
         return self._call(asks.send_cancel(name, cancel))
 
+    def kill_withdrawal(self, name: str) -> wire.Withdrawal:
+        """Use up the nonce of a signed `withdrawals/{digest}`, so that it never lands."""
+        return self._call(asks.kill_withdrawal(name))
+
     def send_approval(self, name: str, approval: Signed) -> wire.Withdrawal:
         """Hand over an officer's signed decision on `withdrawals/{digest}`."""
         return self._call(asks.send_approval(name, approval))

@@ -108,6 +108,10 @@ class AsyncCustodyCalls:
         """Hand over a signed cancel of `withdrawals/{digest}`."""
         return await self._call(asks.send_cancel(name, cancel))
 
+    async def kill_withdrawal(self, name: str) -> wire.Withdrawal:
+        """Use up the nonce of a signed `withdrawals/{digest}`, so that it never lands."""
+        return await self._call(asks.kill_withdrawal(name))
+
     async def send_approval(self, name: str, approval: Signed) -> wire.Withdrawal:
         """Hand over an officer's signed decision on `withdrawals/{digest}`."""
         return await self._call(asks.send_approval(name, approval))

@@ -54,6 +54,7 @@ ROLES: dict[str, frozenset[Role]] = {
     _CUSTODY + "ListWithdrawals": _READERS,
     _CUSTODY + "WatchWithdrawals": _READERS,
     _CUSTODY + "CancelWithdrawal": frozenset({Role.REQUESTER}),
+    _CUSTODY + "KillWithdrawal": frozenset({Role.OFFICER, Role.OPERATOR}),
     _CUSTODY + "CreateApproval": frozenset({Role.OFFICER}),
     _CUSTODY + "ListPendingApprovals": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR}),
     _CUSTODY + "GetWallet": _READERS,

@@ -49,8 +49,9 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings(ApiSettings):
-    """`listen` is where the relay dials."""
+    """`listen` is where the relay dials, `watchtower` the watchtower's host:port."""
 
+    watchtower: str
     fee: Fee
 
 
@@ -109,6 +110,7 @@ def worker_settings(root: Table, folder: Path) -> WorkerSettings:
         metrics=read_metrics(root),
         tracing=read_tracing(root),
         log=read_log(root),
+        watchtower=root.value("watchtower", read_address),
         fee=Fee(
             unit_limit=fee.value("unit_limit", _number(1, COMPUTE_UNITS_MAX)),
             unit_price=fee.value("unit_price", _number(0, 2**63 - 1)),

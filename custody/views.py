@@ -51,6 +51,7 @@ def withdrawal(row: Row, approvals: Sequence[Signed], missing: Sequence[str]) ->
         approvals=[_signed(item) for item in approvals],
         approvals_missing=missing,
         refusal=_past_refusal(row),
+        receipt=row.receipt,
     )
 
 

@@ -11,7 +11,18 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from custody.domain.states import ImpossibleTransitionError
-from custody.flows import apply, broadcast, end, housekeeping, introduce, nonce_pool, sign
+from custody.flows import (
+    advance,
+    apply,
+    broadcast,
+    end,
+    fail,
+    housekeeping,
+    introduce,
+    nonce_pool,
+    receipts,
+    sign,
+)
 from custody.flows.parts import WorkerParts
 from custody.metrics import STEPS
 from custody.store.database import what_to_do
@@ -27,7 +38,8 @@ Step = Callable[[WorkerParts], Awaitable[bool]]
 LINES: dict[str, tuple[Step, ...]] = {
     "sign": (sign.claim, sign.ask),
     "introduce": (introduce.introduce,),
-    "end": (end.ask,),
+    "end": (end.ask, fail.certify),
+    "receipts": (receipts.hand_over,),
     "broadcast": (broadcast.start, broadcast.send),
     "confirm": (broadcast.confirm,),
     # Vetoes before versions: one that custody has is never too late because of custody.
@@ -40,6 +52,7 @@ LINES: dict[str, tuple[Step, ...]] = {
     ),
     "audit": (housekeeping.seal_events,),
     "books": (housekeeping.book_inflows, nonce_pool.keep_pool, housekeeping.expire),
+    "advance": (advance.renew_pool, advance.advance),
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from policies.durations import format_duration
 from policies.evaluate import approvers_of, find_tier
-from policies.policy import Policy, Rule, Tier, Wallet
+from policies.policy import Policy, Rule, Sweep, Tier, Wallet
 from policies.quorum import Seats
 from policies.units import format_units
 from policies.windows import Window
@@ -66,6 +66,7 @@ def _policy(old: Policy, new: Policy) -> Iterator[Difference]:
         "policy_quorum": ("who changes the policy", _path_words, _fills),
         "book_quorum": ("who changes the address book", _path_words, _fills),
         "change_delay": ("delay of changes", format_duration, lt),
+        "watchtower": ("watchtower's key", str, _never),
     }
     named = ("people", "groups", "services", "requesters", "assets", "wallets", "rules")
     yield from _fields(old, new, "changes", known, but=(*_IDENTITY, *named))
@@ -78,6 +79,7 @@ def _wallet(units: Callable[[int], str], old: Wallet, new: Wallet) -> Iterator[D
         "maximum_fee": ("fee per transaction", units, gt),
         "beyond_recall": ("signed and not yet final", units, gt),
         "nonce_pool": ("nonce accounts", str, gt),
+        "sweep": ("alarm sweep", lambda sweep: _sweep_words(units, sweep), _never),
     }
     yield from _fields(old, new, old.name, known, but=("windows",))
     before, after = ({(w.scope, w.period): w for w in side.windows} for side in (old, new))
@@ -212,6 +214,13 @@ def _path_words(path: Path) -> str:
 
 def _window_words(units: Callable[[int], str], window: Window | None) -> str:
     return f"{units(window.amount)} in {window.count} transactions" if window else "none"
+
+
+def _sweep_words(units: Callable[[int], str], sweep: Sweep | None) -> str:
+    if sweep is None:
+        return "none"
+    each = f"each with a fee of {units(sweep.fee)}"
+    return f"to {sweep.to}, at most {sweep.count} transactions, {each}"
 
 
 def _spoken(policy: Policy, wallet: str) -> Callable[[int], str]:

@@ -50,6 +50,7 @@ class Clock:
     def __init__(self, last: Moment, look: Look) -> None:
         self._last = self._believed = last
         self._floor = last.tick
+        self._tentative = False  # nobody has confirmed the host's clock since it started
         self._look = look
 
     def now(self) -> Moment:
@@ -59,11 +60,18 @@ class Clock:
             # The host was off, nobody knows for how long: not counted, the safe way.
             last = replace(seen, wall=max(seen.wall, last.wall), tick=self._floor)
             self._last = self._believed = last
+            self._tentative = True
         return replace(seen, tick=max(self._floor, last.tick + seen.steady - last.steady))
 
     def lift(self, moment: Moment, time: int) -> None:
-        """Go on from the time of a lease that came at `moment`."""
+        """Go on from the time of a lease that came at `moment`, and agrees with the host's clock.
+
+        The first of a boot sets right what an earlier boot believed: a clock that was ahead once
+        would lock the signer until then.
+        """
         self._last, self._floor = replace(moment, tick=time), moment.tick
+        if self._tentative:
+            self._believed, self._tentative = moment, False
 
     def refuse(self, moment: Moment) -> Refusal | None:
         """Return why the host's clock is not believed at `moment`, or None."""
@@ -74,6 +82,10 @@ class Clock:
         way = "ahead of" if off > 0 else "behind"
         words = f"the host's clock is {abs(off) // 1000} s {way} the time that the signer counts"
         return Refusal(Code.CLOCK_DIFFERS, words)
+
+    def refuse_lease(self, moment: Moment) -> Refusal | None:
+        """Return why no lease is taken at `moment`: as `refuse`, but for the first of a boot."""
+        return None if self._tentative else self.refuse(moment)
 
     def kept(self, moment: Moment) -> None:
         """Note that the journal kept `moment`. Drifts of a day do not add up to those of the next.

@@ -25,7 +25,8 @@ from signer.transfers import Transfers
 from signer.upkeep import Upkeep
 from signer.versions import Versions
 
-_TIMELESS = frozenset({"alarm_sweep"})  # a theft must not wait until somebody sets a clock
+# A theft must not wait until somebody sets a clock; nor what leads to a lease, which confirms it.
+_TIMELESS = frozenset({"alarm_sweep", "hello"})
 
 
 class Guard:
@@ -53,7 +54,7 @@ class Guard:
         answers = []
         for job in jobs:
             if job.WhichOneof("verb") == "status":
-                status = status or Answer(self._status())
+                status = status or Answer(wire.Result(status=self._status()))
                 answers.append(status)
             else:
                 answers.append(self._answer(job, self._clock.now()))
@@ -65,7 +66,7 @@ class Guard:
     def _answer(self, job: wire.Job, at: Moment) -> Answer:
         policy = self._versions.policy
         verb = job.WhichOneof("verb")
-        refusal = self._lock or (None if verb in _TIMELESS else self._clock.refuse(at))
+        refusal = self._lock or self._refuse_time(job, at)
         if refusal:
             return Answer(refusal)
         if policy is None:
@@ -86,6 +87,13 @@ class Guard:
             case "hello":
                 return Answer(self._leases.hello(policy))
         return Answer(Refusal(Code.JOB_MALFORMED, "the job names no verb that this signer has"))
+
+    def _refuse_time(self, job: wire.Job, at: Moment) -> Refusal | None:
+        if job.WhichOneof("verb") in _TIMELESS:
+            return None
+        if job.apply.WhichOneof("subject") == "lease":
+            return self._clock.refuse_lease(at)
+        return self._clock.refuse(at)
 
     def _apply(self, policy: Policy, job: wire.Apply, at: Moment) -> wire.Applied | Refusal:
         match job.WhichOneof("subject"):

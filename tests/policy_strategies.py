@@ -257,6 +257,17 @@ def move_a_wallet(draw: Draw, policy: Policy) -> Policy:
     return replace(policy, wallets={**policy.wallets, **wallets})
 
 
+def sweep_elsewhere(draw: Draw, policy: Policy) -> Policy:
+    sweep = policy.wallets["hot-sol"].sweep
+    assert sweep
+    other = [replace(sweep, to=CUSTOMER.address), replace(sweep, fee=1), replace(sweep, count=1)]
+    return with_wallet(policy, sweep=chosen(draw, other))
+
+
+def change_the_watchtower(draw: Draw, policy: Policy) -> Policy:
+    return replace(policy, watchtower=public(draw(st.sampled_from(["watchtower", "other"]))))
+
+
 Change = Callable[[Draw, Policy], Policy]
 TIGHTER: list[Change] = [
     lower_a_limit,
@@ -286,6 +297,8 @@ OTHER: list[Change] = [
     change_destination,
     lose_a_wallet,
     move_a_wallet,
+    sweep_elsewhere,
+    change_the_watchtower,
 ]
 
 

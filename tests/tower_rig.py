@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -57,10 +58,10 @@ class Signer:
 class TowerRig:
     """What one test works with; `urls` are the nodes that the watchtower is told of."""
 
-    def __init__(self, path: Path, ledger: devnet.Chain, urls: list[str]) -> None:
+    def __init__(self, path: Path, ledger: devnet.Chain, urls: list[str], **policy: object) -> None:
         self.path, self.ledger, self.urls = path, ledger, urls
         self.wallet = Wallet(self.call, 100 * SOL, Keypair.from_seed(bytes(key("hot-sol"))))
-        self.policy = make_policy()
+        self.policy = make_policy(**policy)
         self.signer = Signer()
         self.alarms: list[SimpleNamespace] = []
         self.open()
@@ -79,7 +80,7 @@ class TowerRig:
             policies={AUDIT: self.policy},
         )
         self.parts.links[AUDIT] = SimpleNamespace(  # type: ignore[assignment] # the port alone
-            gateway=self.signer, wake=asyncio.Event()
+            gateway=self.signer, wake=asyncio.Event(), hello=SimpleNamespace(epoch="")
         )
         self.tower = Chain(self.parts, self.urls)
 
@@ -124,8 +125,17 @@ class TowerRig:
     def receipt(self, tx: VersionedTransaction, **changes: Any) -> Receipt:
         name = str(tx.signatures[0])
         made = make_receipt(make_intent(request_id=name[:40]), transaction_id=name)
-        fields = {"journal": JOURNAL, "amount": SOL, "nonce_account": "", "nonce_value": ""}
-        return replace(made, **fields | changes)
+        made = replace(made, journal=JOURNAL, amount=SOL, nonce_account="", nonce_value="")
+        return replace(made, **changes)
+
+    def open_nonce(self) -> Pubkey:
+        """A nonce account of the wallet's, final, its opening covered."""
+        account = self.wallet.open_nonce()
+        self.ledger.advance(6)
+        (opening,) = self.call("getSignaturesForAddress", [str(account)])
+        covering = self.receipt(self.sign(), intent="", amount=0)
+        self.give(replace(covering, transaction_id=opening["signature"]))
+        return account
 
     def give(self, *given: Receipt) -> None:
         """Hand receipts in, as the worker does."""
@@ -133,9 +143,9 @@ class TowerRig:
             for data in travelling(*given):
                 receipts.store(connection, open_receipt({AUDIT}, data), data)
 
-    def lawful(self, *steps: Instruction, **changes: Any) -> str:
+    def lawful(self, *steps: Instruction, blockhash: Hash | None = None, **changes: Any) -> str:
         """Sign, hand the receipt in, send."""
-        tx = self.sign(*steps)
+        tx = self.sign(*steps, blockhash=blockhash)
         self.give(self.receipt(tx, **changes))
         return self.send(tx)
 

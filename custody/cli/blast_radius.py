@@ -11,9 +11,10 @@ from policies.units import format_units
 from policies.windows import Period
 
 _NOTES = (
-    "Each figure is an upper bound, fees and custody's own upkeep included, if nothing left before."
-    " Hours, cooling periods and delays are left out, since they only make it less; so is what"
-    " moves between our own wallets, but for its fees."
+    "Each figure is an upper bound of what is signed, fees and custody's own upkeep included, if"
+    " nothing was signed before; what was, and is not yet final, can land on top of it. Hours,"
+    " cooling periods and delays are left out, since they only make it less; so is what moves"
+    " between our own wallets, but for its fees."
 )
 
 
@@ -56,11 +57,24 @@ def _print_wallet(policy: Policy, wallet: Wallet, rows: Sequence[Row]) -> None:
         print_line(f"  {wallet.name} is disabled: its signer pays nothing.")
     for position, _ in positions:
         print_line(f"  {_name(policy, wallet, position)}: {_meaning(position)}.")
-    print_line(f"  {key}: pays without the signer; no policy limits it.")
-    recall = units(wallet.beyond_recall)
-    words = f"No transaction is larger than {recall} (beyond_recall); together, what is signed and"
-    print_line(f"{words} not yet final can be more, until the watchtower's leases come.")
+    print_line(f"  {key}: {_with_the_key(wallet, units)}.")
+    words = (
+        f"At most {units(wallet.beyond_recall)} of withdrawals (beyond_recall) is signed and not"
+    )
+    print_line(
+        f"{words} yet final: so much lands after a freeze at most, unless the watchtower lies."
+    )
     print_line("")
+
+
+def _with_the_key(wallet: Wallet, units: Callable[[int], str]) -> str:
+    """Return what its thief can do, and what the alarm sweep saves of it."""
+    words = "pays without the signer; no policy limits it, and one transaction can take everything"
+    if wallet.sweep is None:
+        return words
+    sweep, fees = wallet.sweep, units(wallet.sweep.fee * wallet.sweep.count)
+    words += f". What it leaves, and what comes in later, the signer sends to {sweep.to} as soon as"
+    return f"{words} the watchtower shows it the theft, if it is the faster; in fees at most {fees}"
 
 
 def _print_schedule(policy: Policy, wallet: Wallet, row: Row) -> None:

@@ -133,7 +133,10 @@ def _limits(policy: Policy, wallet: Wallet) -> Iterator[str]:
         most = f"{amount} in {window.count} transactions" if window.count else "nothing"
         yield f"In any {window.period}, {_WINDOWS[window.scope]} at most {most}, fees included."
     recall = _units(policy, wallet, wallet.beyond_recall)
-    yield f"No transaction is larger than {recall} (beyond_recall)."
+    yield f"At most {recall} is signed and not yet final (beyond_recall)."
+    if sweep := wallet.sweep:
+        fees = f"at most {sweep.count} times for {_units(policy, wallet, sweep.fee)}"
+        yield f"After a proven theft its signer sends what is left to {sweep.to}, {fees}."
 
 
 def _conditions(policy: Policy, wallet: Wallet, rule: Rule) -> Iterator[str]:

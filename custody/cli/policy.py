@@ -65,8 +65,12 @@ def check(file: File, /) -> None:
         words = 'version 1 alone has previous = ""; any other names the digest of the one before'
         print_note(f"WARNING: never in force as it is: {words}", "bold yellow")
     for wallet in policy.wallets.values():
-        if wrong := refuse_address(policy.assets[wallet.asset].network, wallet.address):
-            print_note(f"WARNING: wallets.{wallet.name}.address: {wrong}", "bold yellow")
+        places = {"address": wallet.address} | (
+            {"sweep.to": wallet.sweep.to} if wallet.sweep else {}
+        )
+        for entry, address in places.items():
+            if wrong := refuse_address(policy.assets[wallet.asset].network, address):
+                print_note(f"WARNING: wallets.{wallet.name}.{entry}: {wrong}", "bold yellow")
     left = tuple(spares(policy))
     print_record(("spare people", spare_words(spare)) for spare in left)
     for line in spare_warnings(left):

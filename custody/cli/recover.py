@@ -1,4 +1,7 @@
-"""`custody recover`: officers sign that a signer goes on with a new journal. Needs no custody."""
+"""`custody recover`: officers sign that a signer goes on with a new journal. Needs no custody.
+
+The watchtower has to hear of it, or it takes the new journal for a rollback.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,10 +9,17 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from custody.cli.changes import WEEK_HOURS, Signature, keep_signature, sign_change
+from custody.cli.changes import (
+    WEEK_HOURS,
+    Signature,
+    keep_signature,
+    read_signatures,
+    sign_change,
+)
 from custody.cli.confirm import confirm
-from custody.cli.output import print_record, spoken, utc
-from custody.cli.session import CommandError, unix_ms
+from custody.cli.output import print_line, print_record, spoken, utc
+from custody.cli.session import PATIENCE, CommandError, settings, unix_ms
+from custody.cli.tower import Watchtower
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.reader import FileError
@@ -64,6 +74,28 @@ def sign(
         words = f"{policy} does not know {change.key} as a key of {change.person}"
         raise CommandError(f"{words}: nothing was signed")
     keep_signature(signed, signatures)
+
+
+@app.command
+def submit(
+    file: File,
+    /,
+    *,
+    signatures: Annotated[Path, Parameter(help="The signatures under it, by the quorum.")],
+) -> None:
+    """Hand a recovery to the watchtower: without it the new journal gets no lease.
+
+    The first lease comes once every nonce of the signer's wallets has been advanced.
+
+    For example: custody recover submit recover.json --signatures recover.sig
+    """
+    config, recover, signed = settings(), _opened(file), read_signatures(signatures)
+    if config.watchtower is None:
+        raise CommandError(f'{config.file}: set watchtower = "host:port"')
+    print_record(_rows(recover))
+    with Watchtower(config.watchtower, config.tls, PATIENCE) as watchtower:
+        watchtower.create_recovery(encode(recover), signed)
+    print_line("watchtower: noted; a lease comes once every nonce is advanced (custody status)")
 
 
 def _refuse_strange_time(recover: Recover) -> None:

@@ -45,6 +45,7 @@ from custody.watchtower.relays import Relays
 from custody.watchtower.schema import SCHEMA
 from custody.watchtower.service import Service, denied
 from custody.watchtower.settings import WatchtowerSettings, watchtower_settings
+from custody.watchtower_client import WatchtowerClient
 from custody.worker import work
 from kura.custody.v1 import custody_pb2, custody_pb2_grpc
 from kura.gateway.v1 import gateway_pb2_grpc
@@ -111,11 +112,17 @@ async def _worker(settings: WorkerSettings) -> None:
         settings.listen, settings.tls, CallLog(database).refused, limits=settings.limits
     )
     gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
-    parts = WorkerParts(database=database, node=node, gateway=gateway, fee=settings.fee)
+    watchtower = WatchtowerClient(settings.watchtower, settings.tls)
+    parts = WorkerParts(
+        database=database, node=node, gateway=gateway, watchtower=watchtower, fee=settings.fee
+    )
     ready = f"worker ready on {settings.listen}"
     async with _open("worker", settings, parts):
         with metrics.serving(settings.metrics, parts):
-            await _serve(ready, server, checks, work(parts), gateway.close)
+            try:
+                await _serve(ready, server, checks, work(parts), gateway.close)
+            finally:
+                await watchtower.close()
 
 
 async def _watchtower(settings: WatchtowerSettings) -> None:
@@ -124,7 +131,7 @@ async def _watchtower(settings: WatchtowerSettings) -> None:
     alarms = Alarms(database, unix_ms, settings.alarm_command)
     audit_keys, policies = frozenset(settings.audit_keys), signers.policies(database)
     parts = WatchtowerParts(key, audit_keys, database, alarms, policies=policies)
-    chain = Chain(parts, list(settings.nodes))
+    chain = Chain(parts, settings.nodes)
     relays, service = Relays(parts, chain), Service(parts, chain, alarms)
     server, _, checks = await build_server(
         settings.listen, settings.tls, denied, [WATCHTOWER], settings.limits

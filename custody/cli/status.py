@@ -84,7 +84,7 @@ def _watched(now: datetime, signer: wire.SignerStatus) -> Iterator[tuple[str, st
     if not signer.HasField("lease_expire_time"):
         yield "lease", "none: it signs nothing for hot wallets"
     elif lease.ToDatetime(UTC) < now:
-        yield "lease", f"over since {_at(lease)}: it signs nothing for hot wallets"
+        yield "lease", f"over at {_at(lease)}, as far as custody has heard"
     else:
         left = int((lease.ToDatetime(UTC) - now).total_seconds())
         yield "lease", f"for {left} s more, until {_at(lease)}"

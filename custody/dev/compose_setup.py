@@ -20,8 +20,15 @@ from pathlib import Path
 import httpx
 
 from custody.client import CustodyClient
-from custody.dev.genesis import CUSTOMERS, fill_policy, first_book, sign_first
-from custody.dev.layout import OFFICERS, REQUESTER, UNIT_LIMIT, UNIT_PRICE
+from custody.dev.genesis import (
+    CUSTOMERS,
+    Public,
+    cold_address,
+    fill_policy,
+    first_book,
+    sign_first,
+)
+from custody.dev.layout import OFFICERS, REQUESTER, UNIT_LIMIT, UNIT_PRICE, audit_key_lines
 from custody.dev.pki import Authority
 from custody.identity import Identity, Role
 from custody.keys import SigningKey, create_key
@@ -36,9 +43,12 @@ USERS = {  # as in docker-compose.yml; the relay's is also in signer/container/s
     "postgres": 10005,
     "devnet": 10006,
     "clients": 10007,
+    "watchtower": 10008,
 }
-# `custody` and `gateway` are names on one network each, so these servers listen on no other.
+# `custody` and `gateway` are names on one network each, so these servers listen on no other. The
+# watchtower is asked from two networks, under one name on both.
 API, GATEWAY, NODE = "custody:7001", "gateway:7002", "http://devnet:8899"
+WATCHTOWER, WATCHTOWER_LISTEN = "watchtower:7003", "0.0.0.0:7003"
 DATABASE = [f'database = "host=postgres user=postgres passfile={HOME}/pgpass"', f'node = "{NODE}"']
 FEE = ["[fee]", f"unit_limit = {UNIT_LIMIT}", f"unit_price = {UNIT_PRICE}"]
 AIRDROP = 1_000 * 10**9
@@ -56,11 +66,15 @@ def files(volumes: Path, users: Mapping[str, int]) -> None:
     keys = _write_clients(authority, clients)
     made = dict(re.findall(r"(?m)^(audit key|address) +(\S+)", (handover / "keys").read_text()))
     draft = policy.with_suffix(".draft")
-    draft.write_bytes(fill_policy(keys, made["audit key"], made["address"]))
+    watchtower = _write_watchtower(authority, volumes / "watchtower", made["audit key"])
+    cold = cold_address(clients / "cold.json")
+    public = Public(made["audit key"], made["address"], watchtower, cold)
+    draft.write_bytes(fill_policy(keys, public))
     wanted = digest(draft.read_bytes())
     (handover / "policy.digest").write_text(wanted + "\n")
     for file in clients.glob("*.toml"):
-        file.write_text(file.read_text() + f'policy_digest = "{wanted}"\n')
+        lines = [f'policy_digest = "{wanted}"', *audit_key_lines(draft.read_bytes())]
+        file.write_text("\n".join([file.read_text().rstrip("\n"), *lines]) + "\n")
     (handover / "policy.signatures").write_text(sign_first(keys, "policy", wanted))
     (clients / "book.signatures").write_text(sign_first(keys, "book", digest(first_book())))
     for name, user in users.items():
@@ -92,12 +106,35 @@ def _write_servers(authority: Authority, volumes: Path) -> None:
         _write(volume / "pgpass", [f"*:*:*:*:{password}"])
         host = address.partition(":")[0]
         tls = _issue(authority, volume, Identity(Role.SERVER, name), [host])
-        fee = FEE if name == "worker" else []
-        _write(volume / "settings.toml", [f'listen = "{address}"', *DATABASE, "[tls]", *tls, *fee])
+        lines = [f'listen = "{address}"', *DATABASE]
+        if name == "worker":
+            lines += [f'watchtower = "{WATCHTOWER}"', *FEE]
+        _write(volume / "settings.toml", [*lines, "[tls]", *tls])
     volume = volumes / "relay"
     tls = _issue(authority, volume, Identity(Role.RELAY, "hot-1"))
-    lines = [f'gateways = ["{GATEWAY}"]', 'socket = "/run/kura/signer.sock"', "[tls]", *tls]
+    lines = [
+        f'gateways = ["{GATEWAY}", "{WATCHTOWER}"]',
+        'socket = "/run/kura/signer.sock"',
+        "[tls]",
+        *tls,
+    ]
     _write(volume / "settings.toml", lines)
+
+
+def _write_watchtower(authority: Authority, volume: Path, audit_key: str) -> str:
+    """Return its public key."""
+    key = create_key(volume / "key.pem", None)
+    host = WATCHTOWER.partition(":")[0]
+    tls = _issue(authority, volume, Identity(Role.SERVER, "watchtower"), [host])
+    lines = [
+        f'listen = "{WATCHTOWER_LISTEN}"',
+        'key = "key.pem"',
+        'data = "watchtower.sqlite"',
+        f'audit_keys = ["{audit_key}"]',
+        f'nodes = ["{NODE}"]',
+    ]
+    _write(volume / "settings.toml", [*lines, "[tls]", *tls])
+    return key.public
 
 
 def _write_clients(authority: Authority, volume: Path) -> dict[str, SigningKey]:
@@ -108,6 +145,8 @@ def _write_clients(authority: Authority, volume: Path) -> dict[str, SigningKey]:
     others = [Identity(Role.REQUESTER, REQUESTER), Identity(Role.OPERATOR, "operator")]
     for identity in (*people, *others):
         lines = [f'target = "{API}"', f'name = "{identity.name}"']
+        if identity.role is not Role.REQUESTER:
+            lines.append(f'watchtower = "{WATCHTOWER}"')
         if identity.name in keys:
             lines.append(f'signing_key = "{identity.name}.signing.pem"')
         lines += _issue(authority, volume, identity)

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from solders.keypair import Keypair
@@ -18,15 +19,37 @@ CUSTOMERS = tuple(str(Keypair.from_seed(bytes([number]) * 32).pubkey()) for numb
 DAY_MS = 24 * 3600 * 1000
 
 
-def fill_policy(
-    keys: Mapping[str, SigningKey], audit_key: str, address: str, example: Path = EXAMPLE
-) -> bytes:
-    """Return the example policy with the keys of these people and requesters, and this wallet."""
+@dataclass(frozen=True, slots=True)
+class Public:
+    """What a system's own policy names: public keys and addresses."""
+
+    audit_key: str
+    address: str
+    watchtower: str
+    cold: str
+
+
+def fill_policy(keys: Mapping[str, SigningKey], public: Public, example: Path = EXAMPLE) -> bytes:
+    """Return the example policy with the keys of these people and requesters, and this system's."""
     text = example.read_text()
     for name, key in keys.items():
         text = re.sub(rf'(\[\w+\.{name}\]\nkeys = \[")[^"]+', rf"\g<1>{key.public}", text)
-    text = re.sub(r'(?m)^(address = ")[^"]+', rf"\g<1>{address}", text)
-    return re.sub(r'(?m)^(signer = ")[^"]+', rf"\g<1>{audit_key}", text).encode()
+    for entry, value in (
+        (r'^(address = ")', public.address),
+        (r'^(signer = ")', public.audit_key),
+        (r'^(\[watchtower\]\nkey = ")', public.watchtower),
+        (r'^(to = ")', public.cold),
+    ):
+        text = re.sub(rf'(?m){entry}[^"]+', rf"\g<1>{value}", text)
+    return text.encode()
+
+
+def cold_address(file: Path) -> str:
+    """Return the address whose private half lies in `file`; make it the first time. Play money."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(Keypair().to_json() + "\n")
+    return str(Keypair.from_json(file.read_text()).pubkey())
 
 
 def first_book() -> bytes:

@@ -12,6 +12,7 @@ from custody.dev.postgres import EmbeddedPostgres
 from custody.dev.processes import free_port
 from custody.identity import Identity, Role
 from custody.tls import TlsFiles
+from policies.policy_file import parse_policy
 from policies.statements import digest
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -19,6 +20,7 @@ HOSTS = ("localhost", "127.0.0.1")
 OFFICERS = ("alice", "bob", "carol")
 REQUESTER = "exchange"
 WALLET = "hot-sol"
+WATCHTOWER = "watchtower"
 UNIT_LIMIT, UNIT_PRICE = 2_000, 1_000
 
 
@@ -39,6 +41,19 @@ class Layout:
     @property
     def signer(self) -> Path:
         return self.folder / "signer"
+
+    @property
+    def cold(self) -> Path:
+        """The private half of the cold wallet's address."""
+        return self.folder / "cold.json"
+
+    @property
+    def watchtower(self) -> Path:
+        return self.folder / WATCHTOWER
+
+    @property
+    def watchtower_key(self) -> Path:
+        return self.watchtower / "key.pem"
 
     @property
     def signer_settings(self) -> Path:
@@ -83,21 +98,34 @@ class Layout:
 def write_settings(layout: Layout) -> None:
     """Write every process's settings and issue every certificate."""
     authority = Authority(layout.folder / "pki")
-    for folder in (layout.logs, layout.clients, layout.signer, layout.signer / "tokens"):
+    folders = (layout.logs, layout.clients, layout.watchtower, layout.signer)
+    for folder in (*folders, layout.signer / "tokens"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _write_servers(layout, authority)
     _write_signer(layout)
+    if layout.policy.exists():
+        _write_watchtower(layout, authority)
     target = f"localhost:{layout.port('api')}"
     people = [Identity(Role.OFFICER, name) for name in OFFICERS]
     others = [Identity(Role.REQUESTER, REQUESTER), Identity(Role.AUDITOR, "auditor")]
     for identity in (*people, *others, Identity(Role.OPERATOR, "operator")):
         lines = [f'target = "{target}"', f'name = "{identity.name}"']
+        if identity.role is not Role.REQUESTER:
+            lines.append(f'watchtower = "localhost:{layout.port(WATCHTOWER)}"')
         if identity.role in {Role.OFFICER, Role.REQUESTER}:
             lines.append(f'signing_key = "{layout.key(identity.name)}"')
         if layout.policy.exists():
             lines.append(f'policy_digest = "{_pinned(layout, identity.name)}"')
         lines += _tls_lines(authority.issue(identity))
+        if layout.policy.exists():
+            lines += audit_key_lines(layout.policy.read_bytes())
         layout.client(identity.name).write_text("\n".join(lines) + "\n")
+
+
+def audit_key_lines(policy: bytes) -> list[str]:
+    """Return the settings by which a client checks the receipts of each wallet's signer."""
+    wallets = parse_policy(policy).wallets.values()
+    return ["[audit_keys]", *(f'{wallet.name} = ["{wallet.signer}"]' for wallet in wallets)]
 
 
 def _pinned(layout: Layout, name: str) -> str:
@@ -112,13 +140,35 @@ def _write_servers(layout: Layout, authority: Authority) -> None:
     fee = ["[fee]", f"unit_limit = {UNIT_LIMIT}", f"unit_price = {UNIT_PRICE}"]
     for process in ("api", "worker"):
         tls = authority.issue(Identity(Role.SERVER, process), HOSTS)
-        lines = [f'listen = "127.0.0.1:{layout.port(process)}"', *database, "[tls]"]
-        lines += [*_tls_lines(tls), *(fee if process == "worker" else [])]
+        lines = [f'listen = "127.0.0.1:{layout.port(process)}"', *database]
+        if process == "worker":
+            lines.append(f'watchtower = "localhost:{layout.port(WATCHTOWER)}"')
+        lines += ["[tls]", *_tls_lines(tls), *(fee if process == "worker" else [])]
         layout.settings(process).write_text("\n".join(lines) + "\n")
     tls = authority.issue(Identity(Role.RELAY, "hot-1"))
-    gateways = f'gateways = ["localhost:{layout.port("worker")}"]'
-    lines = [gateways, f'socket = "{layout.signer / "signer.sock"}"', "[tls]", *_tls_lines(tls)]
+    dialled = [f"localhost:{layout.port(name)}" for name in ("worker", WATCHTOWER)]
+    lines = [
+        f"gateways = {json.dumps(dialled)}",
+        f'socket = "{layout.signer / "signer.sock"}"',
+        "[tls]",
+        *_tls_lines(tls),
+    ]
     layout.settings("relay").write_text("\n".join(lines) + "\n")
+
+
+def _write_watchtower(layout: Layout, authority: Authority) -> None:
+    policy = parse_policy(layout.policy.read_bytes())
+    signers = sorted({wallet.signer for wallet in policy.wallets.values()})
+    tls = authority.issue(Identity(Role.SERVER, WATCHTOWER), HOSTS)
+    lines = [
+        f'listen = "127.0.0.1:{layout.port(WATCHTOWER)}"',
+        f'key = "{layout.watchtower_key}"',
+        f'data = "{layout.watchtower / "watchtower.sqlite"}"',
+        f"audit_keys = {json.dumps(signers)}",
+        f"nodes = {json.dumps([layout.node_url])}",
+        "[tls]",
+    ]
+    layout.settings(WATCHTOWER).write_text("\n".join([*lines, *_tls_lines(tls)]) + "\n")
 
 
 def _write_signer(layout: Layout) -> None:

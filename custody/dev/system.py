@@ -15,7 +15,15 @@ import httpx
 import psycopg
 
 from custody.client import CustodyClient
-from custody.dev.genesis import CUSTOMERS, EXAMPLE, fill_policy, first_book, sign_first
+from custody.dev.genesis import (
+    CUSTOMERS,
+    EXAMPLE,
+    Public,
+    cold_address,
+    fill_policy,
+    first_book,
+    sign_first,
+)
 from custody.dev.layout import OFFICERS, REQUESTER, WALLET, Layout, write_settings
 from custody.dev.pki import Authority
 from custody.dev.processes import ProcessError, Running, running, start, stop
@@ -29,7 +37,7 @@ from policies.statements import digest
 
 T = TypeVar("T")
 BIN = Path(sys.executable).parent
-PROCESSES = ("devnet", "signer", "worker", "relay", "api")
+PROCESSES = ("devnet", "signer", "watchtower", "worker", "relay", "api")
 WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
@@ -67,7 +75,7 @@ class System:
         if not self.layout.policy.exists():
             self._genesis()
             write_settings(self.layout)
-        self._say("Solana devnet, signer, relay, worker, api")
+        self._say("Solana devnet, signer, watchtower, worker, relay, api")
         for name in PROCESSES:
             self.start(name)
         self._fund()
@@ -173,7 +181,9 @@ class System:
         audit_key = _word_after("audit key", made)
         address = _word_after("address", self._signer("keygen", WALLET))
         keys = {name: create_key(self.layout.key(name), None) for name in (*OFFICERS, REQUESTER)}
-        text = fill_policy(keys, audit_key, address, self._policy)
+        watchtower = create_key(self.layout.watchtower_key, None).public
+        public = Public(audit_key, address, watchtower, cold_address(self.layout.cold))
+        text = fill_policy(keys, public, self._policy)
         draft = self.layout.policy.with_suffix(".draft")
         draft.write_bytes(text)
         signatures = draft.with_suffix(".signatures")

@@ -1,5 +1,7 @@
 """What officers ordered, told to the signer: freezes, policy versions, vetoes; again in time."""
 
+from dataclasses import replace
+
 import structlog
 
 from custody.flows import waits
@@ -10,8 +12,10 @@ from custody.gateway import SignerUnreachableError
 from custody.store import freezes, policy_versions
 from custody.store.database import Connection
 from custody.store.policy_versions import Progress, VersionRow
+from custody.watchtower_client import WatchtowerUnreachableError
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.statements import Signed
 
 AGAIN_SECONDS = 30.0
 _DAY_MS = 24 * 3600 * 1000
@@ -69,17 +73,35 @@ async def apply_policy(parts: WorkerParts) -> bool:
     if row is None:
         return False
     version = wire.PolicyVersion.FromString(row.changes)
+    earliest = await _count_delay(parts, version)
     said = await _ask(parts, wire.Apply(policy=version))
     if said is None:
         return False
     async with parts.database.transaction() as connection:
         if isinstance(said, Refusal):
-            await _refused(connection, row, said)
+            delayed = said.code is Code.POLICY_DELAYED and earliest
+            await _refused(connection, row, replace(said, earliest=earliest) if delayed else said)
         else:
             await policy_versions.settle(connection, row, Progress.APPLIED)
             log.info("policy applied", version=row.version, digest=row.digest)
     await read_status(parts)
     return True
+
+
+async def _count_delay(parts: WorkerParts, version: wire.PolicyVersion) -> int:
+    """Let the watchtower count the delay; put its word into `version` once that is over.
+
+    Return Unix ms at which it is over, 0 when the watchtower does not tell.
+    """
+    changes = [Signed(item.statement, item.signature) for item in version.changes]
+    try:
+        delay = await parts.watchtower.policy_version(version.file, changes)
+    except WatchtowerUnreachableError as error:
+        log.warning("the delay is not counted", reason=str(error), next="trying again")
+        return 0
+    if delay.elapsed:
+        version.elapsed.CopyFrom(statement(delay.elapsed))
+    return delay.earliest
 
 
 async def _refused(connection: Connection, row: VersionRow, refusal: Refusal) -> None:

@@ -1,4 +1,8 @@
-"""SIGNED → BROADCASTING → CONFIRMING → COMPLETED or FAILED. The same bytes, as often as needed."""
+"""SIGNED → BROADCASTING → CONFIRMING → COMPLETED, or heading for FAILED. The same bytes each time.
+
+Nothing is sent before the watchtower has acknowledged its receipt, and nothing that is not sent yet
+while its wallet is frozen.
+"""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -12,13 +16,14 @@ from custody.domain.states import Event, State, Waiting
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
 from custody.flows.rows import alone, isolated
-from custody.store import balances, nonces, withdrawals
+from custody.store import balances, nonces, signers, withdrawals
 from custody.store.database import Connection
 from custody.store.withdrawals import Row
 from policies.codes import Code, Refusal
 
 BATCH = 32
 NODE_SECONDS = 1.0
+FROZEN_SECONDS = 2.0
 LOOK_SECONDS = 0.3
 LOST_AFTER = timedelta(minutes=1)
 LOST_SECONDS = 5.0  # between looks at one's nonce on the chain
@@ -30,7 +35,7 @@ log = structlog.get_logger()
 async def start(parts: WorkerParts) -> bool:
     """Note that signed transactions are about to be sent; True when there were any."""
     async with parts.database.transaction() as connection:
-        rows = await withdrawals.due(connection, State.SIGNED, BATCH)
+        rows = await withdrawals.due_to_send(connection, BATCH)
     return any([await alone(parts, row, _start) for row in rows])
 
 
@@ -57,6 +62,10 @@ async def confirm(parts: WorkerParts) -> bool:
 
 
 async def _start(connection: Connection, row: Row) -> bool:
+    signer = await signers.latest(connection)
+    if signer and checks.is_frozen(signer.freezes, row.wallet):
+        await withdrawals.postpone(connection, row, Waiting.FROZEN, FROZEN_SECONDS)
+        return False
     await withdrawals.move(connection, row, Event.BROADCAST, ACTOR)
     return True
 
@@ -86,7 +95,7 @@ async def _confirm(parts: WorkerParts, row: Row) -> bool:
         await _postpone(parts, row, Waiting.NOTHING, pause)
         return False
     async with parts.database.transaction() as connection:
-        await _end(connection, row, status, status.fee)
+        await landed(connection, row, status, status.fee)
     return True
 
 
@@ -117,19 +126,21 @@ async def _free_lost_nonce(parts: WorkerParts, row: Row) -> bool:
     return True
 
 
-async def _end(connection: Connection, row: Row, status: TransactionStatus, fee: int) -> None:
+async def landed(connection: Connection, row: Row, status: TransactionStatus, fee: int) -> None:
+    """Book what the chain has done with it, finally. What failed keeps the rest until its end."""
     # Moved first: whoever loses the race for the state books and frees nothing a second time.
     if status.err is None:
-        await withdrawals.move(connection, row, Event.FINALISED, ACTOR, fee=fee)
+        await withdrawals.move(connection, row, Event.FINALISED, ACTOR, fee=fee, ending="")
+        await balances.release(connection, row.wallet, row.reserved)
+        await balances.book(connection, row.wallet, "withdrawal", -row.amount, row.digest)
+        await nonces.give_back(connection, row.digest)
     else:
         refusal = Refusal(Code.TRANSACTION_FAILED, f"the chain says {status.err}")
         reason = withdrawals.refusal_columns("chain", refusal)
-        await withdrawals.move(connection, row, Event.FAILED_ON_CHAIN, ACTOR, fee=fee, **reason)
-    await balances.release(connection, row.wallet, row.reserved)
+        columns = {"fee": fee, "ending": State.FAILED, "reserved": row.reserved - fee, **reason}
+        await withdrawals.move(connection, row, Event.FAILED_ON_CHAIN, ACTOR, **columns)
+        await balances.release(connection, row.wallet, fee)
     await balances.book(connection, row.wallet, "fee", -fee, row.digest)
-    await nonces.give_back(connection, row.digest)
-    if status.err is None:
-        await balances.book(connection, row.wallet, "withdrawal", -row.amount, row.digest)
 
 
 async def _wait_for_node(parts: WorkerParts, row: Row, error: ChainError) -> None:

@@ -11,6 +11,7 @@ import structlog
 from custody.flows.parts import unix_ms
 from custody.store import signers, withdrawals
 from custody.store.database import Connection
+from custody.store.signers import Frozen
 from policies.approvals import open_approval, open_approvals
 from policies.codes import Code, Refusal
 from policies.evaluate import (
@@ -22,6 +23,7 @@ from policies.evaluate import (
     find_tier,
     open_intent,
 )
+from policies.freezes import ALL_WALLETS
 from policies.policy import Policy, Wallet
 from policies.policy_file import parse_policy
 from policies.statements import Approval, Intent, Signed, StatementError, decode, digest
@@ -43,6 +45,33 @@ async def signer_locked(connection: Connection) -> Refusal | None:
         return None
     code = Code(row.locked) if row.locked in set(Code) else Code.JOB_MALFORMED
     return Refusal(code, row.locked_message)
+
+
+async def signer_stopped(connection: Connection, wallet: str) -> Refusal | None:
+    """Return why the signer signs nothing of this wallet, as it says of itself; None when it does.
+
+    A lease that has run out since is its own to tell: clocks differ.
+    """
+    row = await signers.latest(connection)
+    if row and is_frozen(row.freezes, wallet):
+        return Refusal(Code.FROZEN, f"{wallet} is frozen in the signer")
+    if row and row.watchtower and not row.lease_until:
+        return Refusal(Code.LEASE_MISSING, "the signer has no lease of the watchtower")
+    return await signer_locked(connection)
+
+
+def is_frozen(freezes: Sequence[Frozen], wallet: str) -> bool:
+    """Tell whether one of the freezes is of this wallet or of all."""
+    return any(freeze.wallet in {wallet, ALL_WALLETS} for freeze in freezes)
+
+
+async def watchtower_key(connection: Connection) -> str | Refusal:
+    """Return the key of the watchtower's words: the signer's word, else the policy's."""
+    row = await signers.latest(connection)
+    if row and row.watchtower:
+        return row.watchtower
+    policy = await policy_in_force(connection)
+    return policy if isinstance(policy, Refusal) else policy.watchtower
 
 
 @lru_cache(maxsize=32)

@@ -1,4 +1,4 @@
-"""ENDING → CANCELLED, REJECTED, EXPIRED, BLOCKED: only once the signer will never sign the request.
+"""ENDING → CANCELLED, REJECTED, EXPIRED, BLOCKED: only with the signer's receipt of its tombstone.
 
 Until it has put its tombstone there, or answered with a signature of before, what was set aside for
 the withdrawal stays so: a withdrawal that only custody calls ended could still be paid.
@@ -8,7 +8,8 @@ from functools import partial
 
 import structlog
 
-from custody.domain.states import ENDS, Event, State, Waiting
+from custody.domain import receipts
+from custody.domain.states import ENDS, Event, Waiting
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
 from custody.flows.rows import alone
@@ -20,6 +21,8 @@ from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.policy import Policy
+from policies.receipts import ReceiptError
+from policies.statements import Intent, decode
 
 BATCH = 64
 SIGNER_SECONDS = 1.0
@@ -46,7 +49,7 @@ async def ask(parts: WorkerParts) -> bool:
     """Ask the signer to end every ENDING withdrawal; True when any moved."""
     async with parts.database.transaction() as connection:
         policy = await checks.policy_in_force(connection)
-        rows = await withdrawals.due(connection, State.ENDING, BATCH)
+        rows = await withdrawals.due_to_end(connection, BATCH, signed=False)
     if isinstance(policy, Refusal) or not rows:
         return False
     jobs = [wire.Job(end=wire.End(intent=statement(row.signed))) for row in rows]
@@ -71,31 +74,41 @@ async def ask(parts: WorkerParts) -> bool:
 async def _take(policy: Policy, result: wire.Result, connection: Connection, row: Row) -> None:
     match result.WhichOneof("outcome"):
         case "ended" if result.ended.intent == row.digest:
-            await _end(connection, row)
+            await certify(connection, policy, row, result.receipt)
         case "signed":
-            await take_early(connection, policy, row, result.signed)
+            await take_early(connection, policy, row, result)
         case "refusal" if result.refusal.code == Code.INTENT_BEFORE_JOURNAL:
-            await _end_before_journal(connection, row)
+            # A recovered signer never signs it, but cannot swear that the lost journal did not.
+            log.error("older than the signer's journal", next="docs/runbooks/recover.md")
+            await withdrawals.postpone(connection, row, Waiting.OPERATOR, REFUSED_SECONDS)
         case outcome:
             said = result.refusal if outcome == "refusal" else outcome
             log.error("not ended by the signer", said=str(said))
             await withdrawals.postpone(connection, row, Waiting.SIGNER, REFUSED_SECONDS)
 
 
-async def _end_before_journal(connection: Connection, row: Row) -> None:
-    """A recovered signer never signs it from now on; only where we never asked is that the end."""
-    if row.nonce_value is None:
-        await _end(connection, row)
+async def certify(connection: Connection, policy: Policy, row: Row, receipt: bytes) -> None:
+    """Arrive at the end that the row heads for, when the receipt is of its tombstone."""
+    wallets = await checks.wallets_ever(connection, policy, row.wallet)
+    keys, intent = {wallet.signer for wallet in wallets}, decode(Intent, row.statement)
+    try:
+        receipts.require(receipt, keys, receipts.ENDED, intent, digest=row.digest)
+    except ReceiptError as error:
+        log.critical("no receipt of the tombstone", words=str(error))
+        await withdrawals.postpone(connection, row, Waiting.SIGNER, REFUSED_SECONDS)
         return
-    log.error("asked for before the signer's journal was lost", next="docs/runbooks/recover.md")
-    await withdrawals.postpone(connection, row, Waiting.OPERATOR, REFUSED_SECONDS)
-
-
-async def _end(connection: Connection, row: Row) -> None:
     certified = next(event for end, event in ENDS.values() if end == row.ending)
     # Moved first: whoever loses the race for the state frees nothing a second time.
     await withdrawals.move(
-        connection, row, certified, ACTOR, ending="", reserved=0, **withdrawals.reason_of(row)
+        connection,
+        row,
+        certified,
+        ACTOR,
+        ending="",
+        reserved=0,
+        receipt=receipt,
+        acknowledged=False,
+        **withdrawals.reason_of(row),
     )
     await balances.release(connection, row.wallet, row.reserved)
     await nonces.give_back(connection, row.digest)

@@ -46,6 +46,7 @@ async def read_status(parts: WorkerParts) -> bool:
         epoch=status.epoch,
         lease_until=within_calendar(status.lease_until),
         watchtower=status.watchtower,
+        journal=status.journal,
     )
     async with parts.database.transaction() as connection:
         proposals = [await _proposal(connection, item) for item in status.proposals]
@@ -125,6 +126,7 @@ async def book_inflows(parts: WorkerParts) -> bool:
     """Book what wallets hold above our books; open the books of new wallets."""
     async with parts.database.transaction() as connection:
         policy = await checks.policy_in_force(connection)
+        journals = await signers.journals(connection)
     if isinstance(policy, Refusal):
         return False
     for wallet in policy.wallets.values():
@@ -132,7 +134,8 @@ async def book_inflows(parts: WorkerParts) -> bool:
             minimum = await parts.node.minimum_rent(0)
             async with parts.database.transaction() as connection:
                 await balances.open_wallet(connection, wallet.name, wallet.asset, minimum)
-                await nonces.add(connection, wallet.name, wallet.nonce_pool)
+                journal = journals.get(wallet.signer, "")
+                await nonces.add(connection, wallet.name, wallet.nonce_pool, journal)
                 total, inflows = await balances.total_and_inflows(connection, wallet.name)
             # Our books are read before the chain: the difference is never more than came in.
             inflow = await parts.node.balance(wallet.address) - total

@@ -66,7 +66,7 @@ async def _take(result: wire.Result, connection: Connection, row: Row) -> None:
             await _refused(connection, policy, row, refusal_of(result.refusal))
         case "signed":
             await withdrawals.shown(connection, row, AGAIN_SECONDS)
-            await take_early(connection, policy, row, result.signed)
+            await take_early(connection, policy, row, result)
         case outcome:
             log.error("not an answer to what the signer was shown", said=str(outcome))
             await withdrawals.shown(connection, row, AGAIN_SECONDS)

@@ -18,7 +18,7 @@ from custody.flows.parts import WorkerParts, unix_ms
 from custody.flows.signature import refusal_of
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces
-from custody.store.nonces import Nonce
+from custody.store.nonces import Nonce, Opening
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Refusal
 from policies.policy import Wallet
@@ -87,6 +87,8 @@ async def _opening_cost(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> int
 async def _open(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
     if nonce.opening_transaction is None or nonce.opening_id is None:
         return await _sign_opening(parts, wallet, nonce)
+    if not nonce.acknowledged:  # by the watchtower
+        return False
     status = await parts.node.status(nonce.opening_id)
     if status is None:
         try:
@@ -112,7 +114,7 @@ async def _forget(parts: WorkerParts, nonce: Nonce, fee: int) -> None:
         if fee:
             reference = nonce.opening_id or ""
             await balances.book(connection, nonce.wallet, "fee", -fee, reference)
-        await nonces.opening(connection, nonce, None, None, nonce.reserved)
+        await nonces.opening(connection, nonce, None, nonce.reserved)
 
 
 async def _sign_opening(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> bool:
@@ -146,11 +148,13 @@ async def _sign_opening(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> boo
         rent=rent,
         maximum_fee=wallet.maximum_fee,
     )
+    if not result.receipt:
+        raise SignerMismatchError("receipt", "the opening came without one")
     async with parts.database.transaction() as connection:
         if not await nonces.unchanged(connection, funded):
             return False
-        await nonces.opening(connection, funded, transaction, name, funded.reserved)
-    await parts.node.send(transaction)
+        opening = Opening(transaction, name, result.receipt)
+        await nonces.opening(connection, funded, opening, funded.reserved)
     return True
 
 
@@ -163,5 +167,5 @@ async def _set_aside(parts: WorkerParts, nonce: Nonce, need: int) -> Nonce | Non
             return None
         if not await balances.reserve(connection, nonce.wallet, need):
             return None
-        await nonces.opening(connection, nonce, None, None, need)
+        await nonces.opening(connection, nonce, None, need)
     return replace(nonce, reserved=need)

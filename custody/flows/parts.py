@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from custody.chains.solana import SolanaNode
 from custody.gateway import Gateway
 from custody.store.database import Database
+from custody.watchtower_client import Watchtower
 
 CALENDAR_MAX = 253_402_128_000_000  # Unix ms: 9999-12-30
 
@@ -46,4 +47,5 @@ class WorkerParts(Parts):
     """What the worker works with besides."""
 
     gateway: Gateway
+    watchtower: Watchtower
     fee: Fee

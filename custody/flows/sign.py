@@ -73,8 +73,8 @@ async def _claim(unit_price: int, connection: Connection, row: Row) -> bool:
     policy = await checks.policy_in_force(connection)
     if isinstance(policy, Refusal):
         return False
-    if locked := await checks.signer_locked(connection):
-        await refuse(connection, row, "signer", locked)
+    if stopped := await checks.signer_stopped(connection, row.wallet):
+        await refuse(connection, row, "signer", stopped)
         return False
     approvals = await checks.approvals(connection, policy, row.digest)
     verdict = await checks.verdict(connection, policy, row.signed, approvals, unix_ms())
@@ -137,7 +137,7 @@ async def _take(policy: Policy, result: wire.Result, connection: Connection, row
         log.info("signer refused", code=refusal.code, words=refusal.message)
         await refuse(connection, row, "signer", refusal)
         return
-    await take_signature(connection, policy, row, result.signed)
+    await take_signature(connection, policy, row, result)
 
 
 async def refuse(connection: Connection, row: Row, by: str, refusal: Refusal) -> None:

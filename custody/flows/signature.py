@@ -8,6 +8,7 @@ from psycopg import Rollback
 
 from custody.chains import solana_checks
 from custody.chains.errors import ChainError, SignerMismatchError
+from custody.domain import receipts
 from custody.domain.states import Event, Waiting
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
@@ -17,7 +18,8 @@ from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.policy import Policy, Wallet
-from policies.statements import Signed
+from policies.receipts import ReceiptError
+from policies.statements import Intent, Signed, decode
 
 _SECONDS = {Waiting.SIGNER: 1.0, Waiting.FUNDS: 1.0, Waiting.NODE: 30.0}
 ACTOR = "signer"
@@ -49,15 +51,15 @@ async def whole(parts: WorkerParts, results: Sequence[wire.Result]) -> Sequence[
 
 
 async def take_signature(
-    connection: Connection, policy: Policy, row: Row, signed: wire.Signed
+    connection: Connection, policy: Policy, row: Row, result: wire.Result
 ) -> None:
-    """Check what the signer signed and keep it."""
-    waiting = await _keep(connection, policy, row, signed)
+    """Check what the signer signed and keep it, with the receipt."""
+    waiting = await _keep(connection, policy, row, result)
     if waiting:
         await withdrawals.postpone(connection, row, waiting, _SECONDS[waiting])
 
 
-async def take_early(connection: Connection, policy: Policy, row: Row, signed: wire.Signed) -> None:
+async def take_early(connection: Connection, policy: Policy, row: Row, result: wire.Result) -> None:
     """Keep a signature that custody did not ask for now: it is out, so it is booked as any other.
 
     What it needs is reserved first, unless that was done before.
@@ -70,7 +72,7 @@ async def take_early(connection: Connection, policy: Policy, row: Row, signed: w
         aside = row.set_aside
         if not row.reserved and not await balances.reserve(connection, row.wallet, need, aside):
             waiting = Waiting.FUNDS
-        waiting = waiting or await _keep(connection, policy, row, signed, **columns)
+        waiting = waiting or await _keep(connection, policy, row, result, **columns)
         if waiting:
             raise Rollback(attempt)
     if waiting:
@@ -78,16 +80,25 @@ async def take_early(connection: Connection, policy: Policy, row: Row, signed: w
 
 
 async def _keep(
-    connection: Connection, policy: Policy, row: Row, signed: wire.Signed, **changes: object
+    connection: Connection, policy: Policy, row: Row, result: wire.Result, **changes: object
 ) -> Waiting:
     """Keep the signature with `changes` of columns; return what it waits for if it is not taken."""
+    signed = result.signed
     if signed.repeated and not signed.transaction:
         log.error("signed long ago", id=signed.transaction_id, next="look for it on another node")
         return Waiting.NODE
     wallets = await checks.wallets_ever(connection, policy, row.wallet)
     try:
         nonce, name = _checked_by_any(wallets, row, signed)
-    except SignerMismatchError as error:
+        receipts.require(
+            result.receipt,
+            {wallet.signer for wallet in wallets},
+            receipts.SIGNED,
+            decode(Intent, row.statement),
+            digest=row.digest,
+            transaction_id=name,
+        )
+    except (SignerMismatchError, ReceiptError) as error:
         # No answer to what was asked: nothing is broadcast, nothing freed, and it is asked again.
         log.critical("signer built something else", words=str(error))
         return Waiting.SIGNER
@@ -103,6 +114,8 @@ async def _keep(
         nonce_value=value,
         transaction=signed.transaction,
         transaction_id=name,
+        receipt=result.receipt,
+        acknowledged=False,
         **changes,
     )
     return Waiting.NOTHING

@@ -34,7 +34,7 @@ _WAITING_WORDS = {
     Waiting.RECALL: "look whether earlier transactions become final: they are signed as these do",
     Waiting.POLICY: "the policy has disabled their wallet: a version of it enables it again"
     " (custody policy propose), or their requesters cancel them",
-    Waiting.LEASE: "the watchtower: see what keeps it (watchtower status); they go on by themselves",
+    Waiting.LEASE: "nothing: they go on when the watchtower lets them; watchtower status says more",
     Waiting.FROZEN: "a quorum lifts the freeze when its cause is known: custody freeze list",
     Waiting.NODE: "look at the node, and at the worker's log",
     Waiting.SIGNER: "look at what refuses them: custody withdrawal list --waiting-for SIGNER, then"
@@ -146,10 +146,9 @@ def _freezes(facts: Facts) -> Iterator[str]:
 def _leases(facts: Facts) -> Iterator[str]:
     """A signer that is silent or frozen has more urgent trouble."""
     for signer in facts.signers[:1]:
-        lease = datetime.fromtimestamp(signer.lease_until / 1000, UTC)
-        if facts.now - signer.seen <= SILENT_AFTER and lease < facts.now and not signer.locked:
-            since = f"for {words(facts.now - lease)}" if signer.lease_until else "yet"
-            yield f"signing is paused, without a lease {since}: {NEXT[Code.LEASE_MISSING]}"
+        heard = facts.now - signer.seen <= SILENT_AFTER and not signer.locked
+        if heard and signer.lease_until <= facts.now.timestamp() * 1000:
+            yield f"signing is paused, the signer has no lease: {NEXT[Code.LEASE_MISSING]}"
 
 
 def _and(names: Collection[str]) -> str:

@@ -16,7 +16,8 @@ CREATE TABLE signer (
   epoch text NOT NULL DEFAULT '',
   freezes jsonb NOT NULL DEFAULT '[]',
   lease_until bigint NOT NULL DEFAULT 0 CHECK (lease_until BETWEEN 0 AND 253402300799999),
-  watchtower text NOT NULL DEFAULT ''
+  watchtower text NOT NULL DEFAULT '',
+  journal text NOT NULL DEFAULT ''
 );
 
 -- Every policy that a signer had in force, in the order in which custody learned of them.

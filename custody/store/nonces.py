@@ -17,23 +17,27 @@ class Nonce:
     value: bytes | None
     opening_id: str | None
     opening_transaction: bytes | None
+    acknowledged: bool
     reserved: int
 
 
-async def add(connection: Connection, wallet: str, size: int) -> None:
-    """Note the accounts of a pool of `size`."""
+async def add(connection: Connection, wallet: str, size: int, journal: str) -> None:
+    """Note the accounts of a pool of `size`; new ones are of this `journal` of the signer."""
     query = (
-        "INSERT INTO nonce (wallet, index) SELECT %s, generate_series(0, %s - 1)"
+        "INSERT INTO nonce (wallet, index, journal) SELECT %s, generate_series(0, %s - 1), %s"
         " ON CONFLICT DO NOTHING"
     )
-    await connection.execute(query, (wallet, size))
+    await connection.execute(query, (wallet, size, journal))
 
 
 async def unread(connection: Connection) -> list[Nonce]:
     """Return the accounts that nobody holds and whose value is not known, and may be tried now."""
     query = (
-        "SELECT wallet, index, value, opening_id, opening_transaction, reserved FROM nonce"
-        " WHERE value IS NULL AND holder IS NULL AND retry_at <= now() ORDER BY wallet, index"
+        "SELECT wallet, index, value, opening_id, opening_transaction, acknowledged, reserved"
+        " FROM nonce WHERE value IS NULL AND holder IS NULL AND retry_at <= now()"
+        " AND NOT EXISTS (SELECT 1 FROM advance WHERE NOT done"
+        " AND (advance.wallet, advance.index) = (nonce.wallet, nonce.index))"
+        " ORDER BY wallet, index"
     )
     async with connection.cursor(row_factory=class_row(Nonce)) as cursor:
         await cursor.execute(query)
@@ -50,17 +54,26 @@ async def unchanged(connection: Connection, nonce: Nonce) -> bool:
     return await (await connection.execute(query, values)).fetchone() is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The transaction that opens an account, its id and the signer's receipt."""
+
+    transaction: bytes
+    name: str
+    receipt: bytes
+
+
 async def opening(
-    connection: Connection, nonce: Nonce, transaction: bytes | None, name: str | None, reserved: int
+    connection: Connection, nonce: Nonce, opening: Opening | None, reserved: int
 ) -> None:
-    """Note the transaction that opens the account, before it is broadcast; None when it failed."""
+    """Note how the account is opened, before anything is broadcast; None when it failed."""
     query = (
-        "UPDATE nonce SET opening_transaction = %s, opening_id = %s, reserved = %s,"
-        " opening_time = now()"
+        "UPDATE nonce SET opening_transaction = %s, opening_id = %s, opening_receipt = %s,"
+        " acknowledged = false, reserved = %s, opening_time = now()"
         " WHERE wallet = %s AND index = %s"
     )
-    values = (transaction, name, reserved, nonce.wallet, nonce.index)
-    await connection.execute(query, values)
+    made = (opening.transaction, opening.name, opening.receipt) if opening else (None, None, None)
+    await connection.execute(query, (*made, reserved, nonce.wallet, nonce.index))
 
 
 async def opening_may_land(connection: Connection, nonce: Nonce, seconds: float) -> bool:
@@ -126,3 +139,31 @@ async def give_back(connection: Connection, holder: str, spent: bytes | None = N
         " WHERE holder = %s"
     )
     await connection.execute(query, (spent, holder))
+
+
+async def of_before(connection: Connection, wallet: str, journal: str) -> list[int]:
+    """Return the accounts on whose value a transaction of another journal may stand.
+
+    Not those in whose transaction a withdrawal is sent: that one lands, or is killed.
+    """
+    query = (
+        "SELECT index FROM nonce LEFT JOIN withdrawal ON digest = holder"
+        " WHERE nonce.wallet = %s AND journal <> %s"
+        " AND (holder IS NULL OR state = 'ENDING' AND ending <> 'FAILED')"
+        " AND NOT EXISTS (SELECT 1 FROM advance WHERE NOT done"
+        " AND (advance.wallet, advance.index) = (nonce.wallet, nonce.index)) ORDER BY index"
+    )
+    rows = await (await connection.execute(query, (wallet, journal))).fetchall()
+    return [index for (index,) in rows]
+
+
+async def forget_value(connection: Connection, wallet: str, index: int) -> None:
+    """Let nobody take the account until its value is read again."""
+    query = "UPDATE nonce SET value = NULL WHERE (wallet, index) = (%s, %s) AND holder IS NULL"
+    await connection.execute(query, (wallet, index))
+
+
+async def now_of(connection: Connection, wallet: str, index: int, journal: str) -> None:
+    """Note that no transaction of an earlier journal can use the account."""
+    query = "UPDATE nonce SET journal = %s WHERE (wallet, index) = (%s, %s)"
+    await connection.execute(query, (journal, wallet, index))

@@ -51,6 +51,7 @@ class SignerRow:
     freezes: tuple[Frozen, ...] = ()
     lease_until: int = 0
     watchtower: str = ""
+    journal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +83,20 @@ class EntryRow:
 async def save(connection: Connection, row: SignerRow) -> None:
     """Note what a signer said of itself."""
     query = (
-        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, now(), %s, %s, %s, %s, %s, %s, %s)"
+        "INSERT INTO signer VALUES (%s, %s, %s, %s, %s, now(), %s, %s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (audit_key) DO UPDATE SET policy = excluded.policy,"
         " policy_digest = excluded.policy_digest, book_version = excluded.book_version,"
         " book_digest = excluded.book_digest, locked = excluded.locked,"
         " locked_message = excluded.locked_message, proposals = excluded.proposals,"
         " epoch = excluded.epoch, freezes = excluded.freezes, lease_until = excluded.lease_until,"
-        " watchtower = excluded.watchtower, seen = now()"
+        " watchtower = excluded.watchtower, journal = excluded.journal, seen = now()"
     )
     values = (row.audit_key, row.policy, row.policy_digest, row.book_version, row.book_digest)
     proposals = Jsonb([asdict(proposal) for proposal in row.proposals])
     said = (row.locked, row.locked_message, proposals, row.epoch)
     freezes = Jsonb([asdict(freeze) for freeze in row.freezes])
-    await connection.execute(query, (*values, *said, freezes, row.lease_until, row.watchtower))
+    lease = (row.lease_until, row.watchtower, row.journal)
+    await connection.execute(query, (*values, *said, freezes, *lease))
 
 
 async def see_policy(connection: Connection, name: str, file: bytes) -> None:
@@ -116,7 +118,8 @@ async def latest(connection: Connection) -> SignerRow | None:
     """
     query = (
         "SELECT audit_key, policy, policy_digest, book_version, book_digest, locked,"
-        " locked_message, proposals, epoch, freezes, lease_until, watchtower FROM signer"
+        " locked_message, proposals, epoch, freezes, lease_until, watchtower, journal"
+        " FROM signer"
         " WHERE seen <= clock_timestamp() ORDER BY seen DESC LIMIT 1"
     )
     async with connection.cursor(row_factory=kwargs_row(_signer)) as cursor:
@@ -141,6 +144,12 @@ def proposals_of(stored: Sequence[Mapping[str, Any]]) -> tuple[Proposal, ...]:
 def freezes_of(stored: Sequence[Mapping[str, Any]]) -> tuple[Frozen, ...]:
     """Return the freezes as `save` kept them."""
     return tuple(Frozen(**item) for item in stored)
+
+
+async def journals(connection: Connection) -> dict[str, str]:
+    """Return the journal of each signer that ever answered, by its audit key."""
+    query = "SELECT audit_key, journal FROM signer WHERE journal <> ''"
+    return dict(await (await connection.execute(query)).fetchall())
 
 
 async def add_book(connection: Connection, row: BookRow) -> bool:

@@ -47,6 +47,8 @@ class Row:
     transaction: bytes | None
     transaction_id: str | None
     fee: int | None
+    receipt: bytes | None
+    acknowledged: bool
     refused_by: str
     refusal_code: str
     refusal_rule: str
@@ -180,13 +182,32 @@ async def lock(connection: Connection, row: Row) -> Row | None:
     return rows[0] if rows else None
 
 
+_DUE = "retry_at <= now() ORDER BY retry_at, sequence LIMIT %s"
+
+
 async def due(connection: Connection, state: State, size: int) -> list[Row]:
     """Return up to `size` withdrawals in `state` that may be tried now, longest untried first.
 
     So those that wait again and again do not keep the others from their turn.
     """
-    where = "WHERE state = %s AND retry_at <= now() ORDER BY retry_at, sequence LIMIT %s"
-    return await _rows(connection, where, (state, size))
+    return await _rows(connection, f"WHERE state = %s AND {_DUE}", (state, size))
+
+
+async def due_to_send(connection: Connection, size: int) -> list[Row]:
+    """Return up to `size` SIGNED withdrawals whose receipt the watchtower has acknowledged."""
+    where = f"WHERE state = %s AND acknowledged AND {_DUE}"
+    return await _rows(connection, where, (State.SIGNED, size))
+
+
+async def due_to_end(connection: Connection, size: int, *, signed: bool) -> list[Row]:
+    """Return up to `size` ENDING withdrawals: those that were `signed`, or those that were not.
+
+    A signed one needs its receipt acknowledged: the watchtower speaks only of what it knows.
+    """
+    where = "WHERE state = %s AND ending <> 'FAILED' AND " + _DUE
+    if signed:
+        where = "WHERE state = %s AND ending = 'FAILED' AND acknowledged AND " + _DUE
+    return await _rows(connection, where, (State.ENDING, size))
 
 
 async def overdue(connection: Connection, now: int, size: int) -> list[Row]:

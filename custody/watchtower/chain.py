@@ -5,7 +5,7 @@ logged and tried again; a wallet once followed is followed until the process end
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -40,7 +40,7 @@ class _Watch:
 class Chain:
     """Runs beside the orders' half, which asks `problem` before each lease."""
 
-    def __init__(self, parts: Parts, urls: list[str]) -> None:
+    def __init__(self, parts: Parts, urls: Sequence[str]) -> None:
         """Connect to one or two nodes; nothing is asked before `run`."""
         self._parts = parts
         database = parts.database

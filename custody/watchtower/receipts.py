@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS signed (
   height INTEGER NOT NULL DEFAULT 0,
   receipt BLOB NOT NULL
 );
-CREATE INDEX IF NOT EXISTS signed_open ON signed (wallet, state, slot)
-  WHERE state IN ('SENT', 'SEEN');
+CREATE INDEX IF NOT EXISTS signed_sent ON signed (wallet) WHERE state = 'SENT';
+CREATE INDEX IF NOT EXISTS signed_seen ON signed (wallet, slot) WHERE state = 'SEEN';
 CREATE TABLE IF NOT EXISTS ended (intent TEXT PRIMARY KEY, receipt BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (
   audit_key TEXT NOT NULL,
@@ -214,6 +214,12 @@ def sums(database: Database, wallet: str) -> tuple[int, int]:
     )
     ((signed, done),) = database.rows(query, wallet)
     return signed, done
+
+
+def unresolved(database: Database, wallet: str) -> int:
+    """Return what is signed and neither final nor dead: what a hoarder could still send."""
+    signed, done = sums(database, wallet)
+    return signed - done
 
 
 def dead(database: Database, key: str, ids: Sequence[str]) -> list[Dead | None]:

@@ -17,6 +17,7 @@ from custody.gateway import Gateway, SignerUnreachableError
 from kura.signer.v1 import signer_pb2 as wire
 from signer.frames import reply_to
 from signer.guard import Guard
+from tests.integration.local_tower import LocalTower
 
 
 class Crash(BaseException):
@@ -36,13 +37,15 @@ def crash_in(where: type, effect: str, patch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class LocalGateway(Gateway):
-    """Hands jobs to the guard. `refuse` and `replies_lost` are used up by transfers.
+    """Hands jobs to the guard, which `tower` gives a lease first.
 
+    `refuse` and `replies_lost` are used up by transfers.
     `asked` keeps every transfer that the guard was asked for, `shown` those of them that it was
     only shown (they have no chain parameters); `tamper` changes what it signed.
     """
 
     guard: Guard
+    tower: LocalTower
     asked: list[wire.Transfer] = field(default_factory=list)
     shown: list[wire.Transfer] = field(default_factory=list)
     refuse: list[str | wire.Refusal] = field(default_factory=list)
@@ -54,6 +57,7 @@ class LocalGateway(Gateway):
     async def ask(self, jobs: Sequence[wire.Job], traces: Sequence[str] = ()) -> list[wire.Result]:
         if self.unreachable:
             raise SignerUnreachableError("unplugged by the test")
+        await self.tower.renew(self.guard)
         results = [self._answer(job) for job in jobs]
         if self.replies_lost and any(job.transfer.HasField("solana") for job in jobs):
             self.replies_lost -= 1

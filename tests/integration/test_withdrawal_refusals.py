@@ -9,7 +9,7 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from custody.chains.solana import SolanaNode
-from custody.flows import broadcast, end, nonce_pool, sign
+from custody.flows import broadcast, end, nonce_pool, receipts, sign
 from custody.store.withdrawals import Row
 from policies.codes import Code
 from policies.statements import Destination
@@ -200,6 +200,7 @@ async def test_one_that_the_node_dropped_and_refuses_now_is_held_and_sent_again(
     house: House, drained: tuple[Row, Callable[[], None]]
 ) -> None:
     row, drain = drained
+    await receipts.hand_over(house.parts)
     await broadcast.start(house.parts)
     await house.sql("UPDATE withdrawal SET state = 'CONFIRMING'")  # taken by the node, and dropped
     drain()

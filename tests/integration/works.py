@@ -35,6 +35,7 @@ from signer.hsm import Token
 from signer.journal import Journal
 from signer.keys import AUDIT_LABEL
 from tests.factories import public
+from tests.integration.local_tower import LocalTower
 from tests.integration.mischief import Crash, LocalGateway, NodeLine
 
 EXAMPLE = Path(__file__).parents[2] / "policies" / "example.toml"
@@ -72,6 +73,7 @@ class Works:
 
     parts: WorkerParts
     gateway: LocalGateway
+    tower: LocalTower
     node_line: NodeLine
     journal: Journal
     file: bytes
@@ -85,6 +87,7 @@ class Works:
         self.clock, self._folder = Clock(), folder
         self.wallet = encode_address(token.generate(WALLET))
         self.audit_key = key_text(token.generate(AUDIT_LABEL))
+        self.tower = LocalTower(self.clock.now, {self.audit_key}, lambda: self.policy.change_delay)
 
     def genesis(self, file: bytes) -> None:
         """Give the signer a journal of its own with this policy in force."""
@@ -98,12 +101,15 @@ class Works:
     async def start(self) -> None:
         """Start custody and signer on what is stored."""
         self.journal = Journal(self._journal_path)
-        self.gateway = LocalGateway(Guard(self.token, self.journal, self.clock.look))
+        self.gateway = LocalGateway(Guard(self.token, self.journal, self.clock.look), self.tower)
         self.node_line = NodeLine()
         node = SolanaNode(self.node_url, transport=self.node_line)
         database = Database(self.dsn)
         await database.open()
-        self.parts = WorkerParts(database=database, node=node, gateway=self.gateway, fee=FEE)
+        self.tower.node = SolanaNode(self.node_url, transport=NodeLine())
+        self.parts = WorkerParts(
+            database=database, node=node, gateway=self.gateway, watchtower=self.tower, fee=FEE
+        )
 
     async def recover(self) -> None:
         """Give the signer a new journal with the same policy and an empty address book."""
@@ -115,6 +121,7 @@ class Works:
 
     async def stop(self) -> None:
         await self.parts.node.close()
+        await self.tower.node.close()
         await self.parts.database.close()
         self.journal.close()
 
@@ -133,6 +140,7 @@ class Works:
         before: object = None
         for _ in range(ROUNDS_MAX):
             await self.make_due()
+            await self.tower.renew(self.gateway.guard, always=True)
             for steps in LINES.values():
                 for step in steps:
                     await step(self.parts)
@@ -150,6 +158,7 @@ class Works:
             " introduce_at - interval '1 hour'"
         )
         await self.sql("UPDATE nonce SET retry_at = now()")
+        await self.sql("UPDATE advance SET retry_at = now()")
         await self.sql("UPDATE policy_version SET ask_at = now()")
         await self.sql("UPDATE veto SET ask_at = now()")
 
@@ -187,7 +196,8 @@ class Works:
             assert [(total,)] == await self.sql(sums, name)
             held = await self.sql(_HELD, name)
             opening = await self.sql("SELECT reserved FROM nonce WHERE wallet = %s", name)
-            assert in_use == sum(row[-1] for row in held + opening)
+            advances = await self.sql("SELECT reserved FROM advance WHERE wallet = %s", name)
+            assert in_use == sum(row[-1] for row in held + opening + advances)
             holders = await self.sql(
                 "SELECT holder FROM nonce WHERE holder IS NOT NULL AND wallet = %s", name
             )
@@ -206,10 +216,14 @@ class Works:
             await self.sql("SELECT digest, state, waiting_for, nonce_index FROM withdrawal"),
             await self.sql("SELECT count(*) FROM event WHERE position IS NULL"),
             await self.sql(
-                "SELECT wallet, index, value, spent, holder, opening_id, reserved FROM nonce"
-                " ORDER BY wallet, index"
+                "SELECT wallet, index, value, spent, holder, opening_id, acknowledged, reserved"
+                " FROM nonce ORDER BY wallet, index"
             ),
             await self.sql("SELECT * FROM balance"),
+            await self.sql(
+                "SELECT wallet, index, value, transaction_id, acknowledged, done FROM advance"
+            ),
+            await self.sql("SELECT digest, acknowledged FROM withdrawal WHERE NOT acknowledged"),
             await self.sql("SELECT version, applied, refusal FROM book_version"),
             await self.sql("SELECT digest, state, refusal_code FROM policy_version"),
             await self.sql("SELECT change, person, state FROM veto"),
@@ -222,4 +236,5 @@ def policy_file(address: str, audit_key: str) -> bytes:
     for name in ("alice", "bob", "carol", "exchange"):
         text = re.sub(rf'(\[\w+\.{name}\]\nkeys = \[")[^"]+', rf"\g<1>{public(name)}", text)
     text = re.sub(r'(?m)^(address = ")[^"]+', rf"\g<1>{address}", text)
+    text = re.sub(r'(\[watchtower\]\nkey = ")[^"]+', rf"\g<1>{public('watchtower')}", text)
     return re.sub(r'(?m)^(signer = ")[^"]+', rf"\g<1>{audit_key}", text).encode()

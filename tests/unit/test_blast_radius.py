@@ -50,6 +50,8 @@ class Thief:
         self.names = [*people, *sorted(position.services)]
         self.usage: dict[Counter, Usage] = {}
         self.left: list[tuple[int, int]] = []
+        self.held: list[int] = []  # what each signed transaction takes that is not sent yet
+        self.hoards = False
         self.fee = policy.wallets["hot-sol"].maximum_fee
 
     def try_to_pay(self, tick: int, requester: str, place: int, amount: int) -> bool:
@@ -65,11 +67,14 @@ class Thief:
             fee=self.fee,
         )
         usage = {counter: self.usage.get(counter, Usage()) for counter in facts.usage}
-        verdict = evaluate(self.policy, intent, replace(facts, tick=tick, usage=usage))
+        facts = replace(facts, tick=tick, usage=usage, unresolved=sum(self.held))
+        verdict = evaluate(self.policy, intent, facts)
         if not isinstance(verdict, Allowed):
             return False
         for counter in verdict.counters:
             self.usage[counter] = usage[counter].add(tick, verdict.cost)
+        if self.hoards:
+            self.held.append(verdict.cost)
         rule = next(rule for rule in self.policy.rules if rule.name == verdict.rule)
         ours = rule.destination is DestinationClass.OWN_WALLET
         self.left.append((tick, self.fee if ours else verdict.cost))
@@ -129,6 +134,38 @@ def test_nobody_gets_more_than_the_bound(
         tick = thief.free(tick)
     for period in Period:
         bound, _ = most(sources(policy, wallet, position, listed), period.value)
+        assert thief.most_within(period.value) <= bound
+
+
+@PROPERTY
+@given(some_policies(), some_windows, held, st.integers(0, 2**32))
+def test_who_hoards_lands_no_more_than_the_bound_and_what_is_beyond_recall(
+    policy: Policy, windows: list[Window], position: Position, seed: int
+) -> None:
+    """What is signed counts in its period; all that is held can be sent in a later one, at once."""
+    policy = with_wallet(policy, windows=tuple(windows))
+    wallet = policy.wallets["hot-sol"]
+    position = replace(position, requesters=position.requesters & policy.requesters.keys())
+    edges = sorted({tier.up_to for rule in policy.rules for tier in rule.tiers}, reverse=True)
+    random = Random(seed)
+    thief = Thief(policy, position, random.sample(PEOPLE, position.people), None)
+    thief.hoards = True
+    landed: list[tuple[int, int]] = []
+    tick = -1
+    for _ in range(12):
+        for name in sorted(position.requesters):
+            thief.rob(tick, name, random.randrange(1, 3), random.choice([edges, edges[-1:], []]))
+        assert sum(thief.held) <= wallet.beyond_recall
+        if random.random() < 0.5:
+            landed += [(tick, cost) for cost in thief.held]
+            thief.held.clear()
+        tick = thief.free(tick)
+    landed += [(tick, cost) for cost in thief.held]
+    for period in Period:
+        bound, _ = most(sources(policy, wallet, position, None), period.value)
+        for begin, _ in landed:
+            within = sum(cost for at, cost in landed if begin <= at <= begin + period.value)
+            assert within <= bound + wallet.beyond_recall
         assert thief.most_within(period.value) <= bound
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import policy_file
+from tests.factories import COLD_ADDRESS, policy_file, wallet_text
 
 Run = Callable[..., tuple[int, str, str]]
 WINDOWS = {
@@ -41,8 +41,20 @@ def test_each_position_has_its_figures_and_a_sentence(run: Run, policy: Path) ->
     assert "custody, exchange: asks in the name of exchange, and nobody approves." in out
     assert "and 2 of those whom the rules ask approve." in out
     assert "outstanding intents of requesters, plus upkeep" in out
-    assert "No transaction is larger than 1000000 SOL (beyond_recall); together, what is" in out
+    assert (
+        "At most 1000000 SOL of withdrawals (beyond_recall) is signed and not yet final: so" in out
+    )
     assert "Those who may change the policy (1 of operations and 1 of risk)" in out
+
+
+def test_what_a_sweep_saves_is_told_and_what_it_costs(run: Run, policy: Path) -> None:
+    policy.write_bytes(policy_file(windows=WINDOWS, more=wallet_text("cold-sol")))
+    _, out, _ = run("policy", "blast-radius", policy)
+    hot, cold = (line for line in out.splitlines() if "itself: pays without the signer" in line)
+    assert "one transaction can take everything. What it leaves, and what comes in later" in hot
+    assert f"the signer sends to {COLD_ADDRESS} as soon as" in hot
+    assert hot.endswith("if it is the faster; in fees at most 0.24 SOL.")
+    assert cold.endswith("one transaction can take everything.")
 
 
 def test_few_destinations_bound_what_their_windows_bound(run: Run, policy: Path) -> None:

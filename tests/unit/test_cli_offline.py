@@ -18,7 +18,7 @@ from policies.changes import open_book, refuse_unsigned_policy
 from policies.policy_file import parse_policy
 from policies.signature_file import parse_signatures
 from policies.statements import Book, BookEntry, Destination, Signed, decode, digest, encode
-from tests.factories import CUSTOMER, make_book, policy_file
+from tests.factories import COLD_ADDRESS, CUSTOMER, make_book, policy_file
 from tests.memory_custody import MemoryCustody, config_file, key_file
 
 Run = Callable[..., tuple[int, str, str]]
@@ -138,7 +138,11 @@ def test_a_policy_is_explained_in_sentences(run: Run, policy: Path) -> None:
             "In any 24 hours, opening and keeping nonce accounts takes at most 1 SOL in 1000 "
             "transactions, fees included."
         ),
-        "No transaction is larger than 1000000 SOL (beyond_recall).",
+        "At most 1000000 SOL is signed and not yet final (beyond_recall).",
+        (
+            f"After a proven theft its signer sends what is left to {COLD_ADDRESS},"
+            " at most 24 times for 0.01 SOL."
+        ),
         "exchange may send from hot-sol to destinations in the address book (rule customers):",
         "  up to 1 SOL without anybody's approval",
         f"  above 1 SOL, up to 10 SOL {SOMEBODY}",

@@ -91,6 +91,10 @@ def test_an_address_that_is_none_is_warned_of(run: Run, file: Callable[..., Path
     code, _, err = run("policy", "check", file("wrong", wrong))
     assert code == 0
     assert "WARNING: wallets.hot-sol.address: '0' does not occur" in err
+    wrong = policy_file(sweep_to="0OIl" + "1" * 30)
+    code, _, err = run("policy", "check", file("wrong", wrong))
+    assert code == 0
+    assert "WARNING: wallets.hot-sol.sweep.to: '0' does not occur" in err
 
 
 def test_one_more_loss_is_warned_of(run: Run, file: Callable[..., Path]) -> None:

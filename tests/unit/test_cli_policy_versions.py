@@ -1,21 +1,24 @@
 """`custody policy propose | activate | veto | proposals`: what is said, what is never signed."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 
-from custody.cli import policy_versions
+from custody.cli import both, policy_versions
 from custody.views import timestamp
 from custody.words import digest_words
 from kura.custody.v1 import custody_pb2 as wire
 from policies.changes import open_veto
+from policies.codes import Code, Refusal
 from policies.policy_file import parse_policy
 from policies.signature_file import format_signature
 from policies.statements import Signed, Veto, digest
-from tests.factories import key, make_change, policy_file, public, sign
-from tests.memory_custody import MemoryCustody, config_file
+from tests.factories import HOUR, key, make_change, policy_file, public, sign
+from tests.memory_custody import CallError, MemoryCustody, config_file
+from tests.memory_watchtower import TARGET, MemoryWatchtower, serve_both
 
 pytestmark = pytest.mark.usefixtures("alice_at_home")
 Run = Callable[..., tuple[int, str, str]]
@@ -64,7 +67,7 @@ def test_one_that_only_tightens_is_in_force_at_once(
 ) -> None:
     custody.fates = [PENDING, APPLIED]
     code, out, _ = run("policy", "propose", file, *signed)
-    assert (code, out) == (0, f"in force at once: version 2, {DIGEST}\n")
+    assert (code, out) == (0, f"custody: in force: version 2, {DIGEST}\n")
     (request,) = custody.sent("CreatePolicyVersion")
     assert request.policy == NEXT
     assert len(request.changes) == 2
@@ -85,10 +88,11 @@ def test_activation_before_its_time_fails_and_says_until_when(
 ) -> None:
     custody.fates = [DELAYED]
     code, out, _ = run("policy", "activate", file, *signed)
-    assert (code, out) == (1, "not yet: it waits until 2027-01-16 08:00:00 UTC\n")
+    words = "it waits until 2027-01-16 08:00:00 UTC, then it comes into force by itself"
+    assert (code, out) == (1, f"custody: {words}\n")
     custody.fates = [APPLIED]
     code, out, _ = run("policy", "activate", file, *signed)
-    assert (code, out) == (0, f"in force: version 2, {DIGEST}\n")
+    assert (code, out) == (0, f"custody: in force: version 2, {DIGEST}\n")
 
 
 def test_a_refused_one_says_by_whom_and_what_to_do(
@@ -241,3 +245,62 @@ def test_who_signed_twice_is_listed_once(
     out = run("policy", "proposals")[1]
     assert "alice, carol" in out
     assert "alice, alice" not in out
+
+
+@pytest.fixture
+def watchtower(
+    monkeypatch: pytest.MonkeyPatch, custody: MemoryCustody, tmp_path: Path
+) -> MemoryWatchtower:
+    """One that alice's settings name."""
+    config_file(tmp_path, "alice", digest(IN_FORCE), TARGET)
+    made = MemoryWatchtower()
+    made.earliest = int(AT.timestamp() * 1000) + HOUR
+    serve_both(monkeypatch, custody, made)
+    monkeypatch.setattr(both, "PATIENCE", timedelta(seconds=0.2))
+    monkeypatch.setattr("custody.cli.session.PATIENCE", timedelta(seconds=0.2))
+    return made
+
+
+def test_the_watchtower_gets_the_same_version_and_its_time_is_the_one_that_counts(
+    run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, file: Path, signed: Signatures
+) -> None:
+    custody.fates = [DELAYED]
+    code, out, err = run("policy", "propose", file, *signed)
+    assert (code, err) == (0, "")
+    (told,) = watchtower.sent("CreatePolicyVersion")
+    (request,) = custody.sent("CreatePolicyVersion")
+    assert (told.file, len(told.changes)) == (NEXT, len(request.changes))
+    assert "watchtower: noted" in out
+    assert "over at 2027-01-16 09:00:00 UTC" in out
+    watchtower.status.proposals.add(digest="ab" * 32, earliest_time=1, vetoed_by=["bob"])
+    lines = [" ".join(line.split()) for line in run("policy", "proposals")[1].splitlines()]
+    assert lines[1:] == [
+        f"2 delayed 2027-01-16 09:00:00 UTC alice, carol {DIGEST}",
+        f"? only the watchtower has it 1970-01-01 00:00:00 UTC bob {'ab' * 32}",
+    ]
+
+
+def test_a_version_that_only_the_watchtower_took_is_taken(
+    run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, file: Path, signed: Signatures
+) -> None:
+    custody.outages = [CallError(grpc.StatusCode.UNAVAILABLE, "refused")] * 50
+    command = ("policy", "propose", file, *signed)
+    code, out, err = run(*command)
+    assert (code, "WARNING: custody at" in err) == (0, True)
+    assert f"custody policy veto {DIGEST}" in out
+    watchtower.refusals = [Refusal(Code.POLICY_VETOED, "bob vetoed this version")]
+    code, out, err = run(*command)
+    assert (code, out, "the watchtower refused: POLICY_VETOED" in err) == (1, "", True)
+
+
+def test_a_veto_reaches_the_watchtower_while_custody_is_down(
+    run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower
+) -> None:
+    custody.outages = [CallError(grpc.StatusCode.UNAVAILABLE, "refused")] * 50
+    code, out, err = run("policy", "veto", DIGEST, "--yes")
+    assert code == 0
+    assert watchtower.vetoed == [DIGEST]
+    assert "only the digest is shown" in err
+    assert "watchtower: vetoed" in out
+    watchtower.outages = [CallError(grpc.StatusCode.UNAVAILABLE, "refused")] * 50
+    assert run("policy", "veto", DIGEST, "--yes")[0] == 1

@@ -9,11 +9,13 @@ import pytest
 from custody.cli.session import unix_ms
 from custody.words import digest_words
 from policies.changes import open_recover
+from policies.codes import Code, Refusal
 from policies.policy_file import parse_policy
 from policies.signature_file import parse_signatures
-from policies.statements import Recover, digest, encode
+from policies.statements import Recover, Signed, digest, encode
 from tests.factories import HOUR, make_recover, policy_file, public
-from tests.memory_custody import key_file
+from tests.memory_custody import MemoryCustody, config_file, key_file
+from tests.memory_watchtower import TARGET, MemoryWatchtower, serve_both
 
 Run = Callable[..., tuple[int, str, str]]
 POLICY = policy_file()
@@ -124,3 +126,65 @@ def test_a_policy_that_does_not_name_the_signer_is_said_so(
     (tmp_path / "policy.toml").write_bytes(b"# no policy")
     code, _, err = run(*signing, "--yes")
     assert (code, err.startswith(f"{tmp_path / 'policy.toml'}: line 1")) == (1, True)
+
+
+@pytest.fixture
+def submitting(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    signing: list[str | Path],
+    custody: MemoryCustody,
+    tmp_path: Path,
+) -> list[str | Path]:
+    """What hands over a recovery that alice signed; her settings are at hand."""
+    assert run(*signing, "--yes")[0] == 0
+    config = config_file(tmp_path, "alice", watchtower=TARGET)
+    monkeypatch.setenv("KURA_CONFIG", str(config))
+    return [
+        "recover",
+        "submit",
+        tmp_path / "recover.json",
+        "--signatures",
+        tmp_path / "recover.sig",
+    ]
+
+
+def test_a_recovery_is_handed_to_the_watchtower_alone(  # noqa: PLR0917
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    custody: MemoryCustody,
+    submitting: list[str | Path],
+    tmp_path: Path,
+    recover: Recover,
+) -> None:
+    watchtower = MemoryWatchtower()
+    serve_both(monkeypatch, custody, watchtower)
+    code, out, _ = run(*submitting)
+    assert code == 0
+    assert recover.new_journal in out
+    (told,) = watchtower.sent("CreateRecovery")
+    signed = [Signed(item.statement, item.signature) for item in told.changes]
+    assert (told.recover, signed) == (
+        encode(recover),
+        parse_signatures((tmp_path / "recover.sig").read_bytes()),
+    )
+    assert custody.calls == []
+
+
+def test_a_recovery_that_the_watchtower_refuses_says_why(
+    run: Run, monkeypatch: pytest.MonkeyPatch, custody: MemoryCustody, submitting: list[str | Path]
+) -> None:
+    watchtower = MemoryWatchtower()
+    serve_both(monkeypatch, custody, watchtower)
+    watchtower.refusals = [Refusal(Code.QUORUM_MISSING, "still needs 1 of risk")]
+    code, _, err = run(*submitting)
+    assert (code, "still needs 1 of risk" in err) == (1, True)
+
+
+def test_a_recovery_without_a_watchtower_in_the_settings_is_sent_to_nobody(
+    run: Run, custody: MemoryCustody, submitting: list[str | Path], tmp_path: Path
+) -> None:
+    config_file(tmp_path, "alice")
+    code, _, err = run(*submitting)
+    assert (code, 'set watchtower = "host:port"' in err) == (1, True)
+    assert custody.calls == []

@@ -80,6 +80,24 @@ def test_a_reboot_into_an_earlier_time_is_not_believed_until_it_is_right() -> No
     assert host.believed()
 
 
+def test_the_first_lease_of_a_boot_sets_right_what_an_earlier_boot_believed() -> None:
+    host = Host(Moment(wall=NOW - 9 * HOUR, steady=60_000, boot="boot-2", tick=0))
+    now = host.clock.now()
+    assert not host.believed()
+    assert host.clock.refuse_lease(now) is None
+    host.clock.lift(now, now.wall)
+    assert host.believed()
+    host.set(HOUR)
+    assert not host.believed()
+    assert host.clock.refuse_lease(host.clock.now())
+
+
+def test_in_the_same_boot_a_lease_does_not_make_a_clock_believed() -> None:
+    host = Host()
+    host.set(HOUR)
+    assert host.clock.refuse_lease(host.clock.now()) == host.clock.refuse(host.clock.now())
+
+
 def test_a_steady_clock_that_went_back_is_a_reboot() -> None:
     host = Host(replace(LAST, steady=4_999))
     assert (host.tick(), host.believed()) == (700, True)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from nacl.signing import SigningKey
+from solders.keypair import Keypair
 
 from custody.client_config import read_config
 from custody.dev.compose_setup import USERS, files
 from custody.dev.genesis import first_book
+from custody.keys import load_key
 from custody.settings import api_settings, read_settings, relay_settings, worker_settings
+from custody.watchtower.settings import watchtower_settings
 from policies.changes import refuse_unsigned_policy
 from policies.fields import key_text
 from policies.policy_file import parse_policy
@@ -39,13 +42,19 @@ def test_every_process_can_read_its_settings(volumes: Path) -> None:
     api = read_settings(volumes / "api" / "settings.toml", "api", api_settings)
     worker = read_settings(volumes / "worker" / "settings.toml", "worker", worker_settings)
     relay = read_settings(volumes / "relay" / "settings.toml", "relay", relay_settings)
-    for tls in (api.tls, worker.tls, relay.tls):
+    tower = read_settings(
+        volumes / "watchtower" / "settings.toml", "watchtower", watchtower_settings
+    )
+    for tls in (api.tls, worker.tls, relay.tls, tower.tls):
         assert tls.server_credentials()
-    assert relay.gateways == (worker.listen,)
+    assert relay.gateways == (worker.listen, worker.watchtower)
+    assert tower.audit_keys == (AUDIT_KEY,)
+    assert tower.data.parent == tower.key.parent == volumes / "watchtower"
     signer = read_signer_settings(ROOT / "signer" / "container" / "signer.toml")
     assert (signer.socket, signer.peer_uid) == (relay.socket, USERS["relay"])
     client = read_config(volumes / "clients" / "exchange.toml")
-    assert client.target == api.listen
+    assert (client.target, client.watchtower) == (api.listen, None)
+    assert read_config(volumes / "clients" / "alice.toml").watchtower == worker.watchtower
     assert client.policy_digest == (volumes / "handover" / "policy.digest").read_text().strip()
 
 
@@ -55,6 +64,12 @@ def test_the_policy_and_the_book_are_signed_by_their_quorum(volumes: Path) -> No
     assert (handover / "policy.digest").read_text().strip() == policy.digest
     assert policy.wallets["hot-sol"].signer == AUDIT_KEY
     assert policy.wallets["hot-sol"].address == ADDRESS
+    tower = load_key(volumes / "watchtower" / "key.pem", lambda: b"")
+    assert policy.watchtower == tower.public
+    cold = Keypair.from_json((volumes / "clients" / "cold.json").read_text())
+    sweep = policy.wallets["hot-sol"].sweep
+    assert sweep is not None
+    assert sweep.to == str(cold.pubkey())
     changes = parse_signatures((handover / "policy.signatures").read_bytes())
     assert refuse_unsigned_policy(policy, changes, time.time_ns() // 1_000_000) is None
     for signed in parse_signatures((volumes / "clients" / "book.signatures").read_bytes()):

@@ -9,6 +9,7 @@ from policies.differences import Difference, differences, only_tightens
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from tests.factories import (
+    COLD_ADDRESS,
     CUSTOMER,
     make_policy,
     policy_file,
@@ -160,6 +161,22 @@ NEITHER: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"services": SERVICES, "destination": "attested by travel"},
         "customers: service screening → travel",
     ),
+    (
+        {},
+        {"watchtower": public("watchtower-2")},
+        f"changes: watchtower's key {public('watchtower')} → {public('watchtower-2')}",
+    ),
+    (
+        {},
+        {"sweep_to": CUSTOMER.address},
+        f"→ to {CUSTOMER.address}, at most 24 transactions, each with a fee of 0.01 SOL",
+    ),
+    (
+        {},
+        {"sweep_fee": "0.02 SOL"},
+        f"hot-sol: alarm sweep to {COLD_ADDRESS}, at most 24 transactions, each with a fee of 0.01",
+    ),
+    ({}, {"sweep_count": 23}, "at most 23 transactions, each with a fee of 0.01 SOL"),
     ({}, {"more": wallet_text("cold-sol")}, "wallets cold-sol"),
     (
         rules(OTHERS, ANY),

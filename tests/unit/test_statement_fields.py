@@ -8,6 +8,7 @@ from policies.statements import (
     Book,
     Destination,
     Intent,
+    Lease,
     Statement,
     Veto,
     decode,
@@ -19,9 +20,16 @@ from tests.factories import (
     make_approval,
     make_book,
     make_change,
+    make_dead,
+    make_freeze,
+    make_hello,
     make_intent,
+    make_lease,
     make_policy,
+    make_receipt,
     make_recover,
+    make_theft,
+    make_unfreeze,
     public,
 )
 from tests.malformed import (
@@ -100,6 +108,13 @@ APPROVAL = make_approval(make_policy(), make_intent())
 CHANGE = make_change("book", digest(b"a book"), "alice")
 VETO = Veto(key=public("alice"), person="alice", change=digest(b"a policy"))
 RECOVER = make_recover()
+DIGEST = digest(b"a freeze")
+FREEZE, UNFREEZE = make_freeze(), make_unfreeze("alice", DIGEST)
+HELLO = make_hello(make_policy())
+LEASE = make_lease(HELLO)
+ONE = {"wallet": "hot-sol", "asset": "SOL", "amount": "0"}
+DEAD, THEFT = make_dead(make_intent(), "1" * 64), make_theft()
+RECEIPT = make_receipt(make_intent())
 
 
 @pytest.mark.parametrize("field", ["amount", "created", "expires"])
@@ -222,6 +237,23 @@ def test_an_intent_of_exactly_7_days_is_taken() -> None:
         *((RECOVER, "old_journal", value) for value in ("0", "0" * 33, "A" * 32, "0" * 64)),
         *((RECOVER, "new_journal", value) for value in ("", "0", "0" * 33, "A" * 32)),
         *((RECOVER, "created", value) for value in ("", "-1", str(10**15))),
+        *((FREEZE, "wallet", value) for value in ("", "**", "*hot", "HOT", "a" * 33)),
+        (UNFREEZE, "freezes", ""),
+        (UNFREEZE, "freezes", []),
+        (UNFREEZE, "freezes", [DIGEST, DIGEST]),
+        *((HELLO, "challenge", value) for value in ("", "0" * 63, "0" * 65, "C0" * 32)),
+        *((HELLO, "sequence", value) for value in ("", "-1", "01", str(2**63))),
+        (HELLO, "head", ""),
+        *((LEASE, "audit_key", value) for value in BAD_KEYS),
+        (LEASE, "resolved", {}),
+        (LEASE, "resolved", [ONE, ONE]),
+        (LEASE, "time", str(10**15)),
+        *((DEAD, "transaction_id", value) for value in ("", "a b", "x" * 129)),
+        *((THEFT, "transaction", value) for value in ("", "0", "0g", "AA", "00" * 8193)),
+        (THEFT, "balance", "-1"),
+        *((RECEIPT, "outcome", value) for value in ("", "Signed", "sent")),
+        *((RECEIPT, "code", value) for value in ("frozen", "A" * 65, "A B")),
+        *((RECEIPT, "amount", value) for value in ("", "-1", str(2**63))),
     ],
     ids=lambda item: ascii(item)[:24],
 )
@@ -229,6 +261,28 @@ def test_a_malformed_field_of_another_kind_is_named(
     statement: Statement, path: str, value: object
 ) -> None:
     assert refusal(type(statement), with_field(statement, path, value)).field == path
+
+
+@pytest.mark.parametrize(
+    ("statement", "path", "items", "field"),
+    [
+        (UNFREEZE, "freezes", [DIGEST, "x"], "freezes[1]"),
+        (UNFREEZE, "freezes", [{}], "freezes[0]"),
+        (LEASE, "resolved", [ONE, ONE | {"wallet": "X"}], "resolved[1].wallet"),
+        (LEASE, "resolved", [ONE | {"amount": "-1"}], "resolved[0].amount"),
+        (LEASE, "resolved", [ONE | {"more": ""}], "resolved[0].more"),
+        (LEASE, "resolved", ["hot-sol"], "resolved[0]"),
+    ],
+)
+def test_a_malformed_item_of_a_list_is_named(
+    statement: Statement, path: str, items: list[object], field: str
+) -> None:
+    assert refusal(type(statement), with_field(statement, path, items)).field == field
+
+
+def test_a_lease_names_a_wallet_once_for_each_asset() -> None:
+    two = [ONE, ONE | {"asset": "BTC"}, ONE | {"wallet": "hot-2"}]
+    assert len(decode(Lease, with_field(LEASE, "resolved", two)).resolved) == 3
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def _vectors_of_the_watchtower(intent: str) -> list[dict[str, str]]:
         transaction_id="2" * 64,
         amount=1_500_005_000,
         nonce_account="2FQjTDy4kSSJG5ALLj7kWDqbe5Ujc5g1M8aibftErrCz",
-        nonce_value="11111111111111111111111111111112",
+        nonce_value="05" * 32,
         journal=hello.journal,
         sequence=42,
         head=digest(b"the next head"),

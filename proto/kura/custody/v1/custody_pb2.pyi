@@ -240,6 +240,18 @@ class CancelWithdrawalResponse(_message.Message):
     withdrawal: Withdrawal
     def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
 
+class KillWithdrawalRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class KillWithdrawalResponse(_message.Message):
+    __slots__ = ("withdrawal",)
+    WITHDRAWAL_FIELD_NUMBER: _ClassVar[int]
+    withdrawal: Withdrawal
+    def __init__(self, withdrawal: _Optional[_Union[Withdrawal, _Mapping]] = ...) -> None: ...
+
 class CreateApprovalRequest(_message.Message):
     __slots__ = ("parent", "approval")
     PARENT_FIELD_NUMBER: _ClassVar[int]

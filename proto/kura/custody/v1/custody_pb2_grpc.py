@@ -66,6 +66,11 @@ class CustodyStub:
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalRequest.SerializeToString,
                 response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalResponse.FromString,
                 _registered_method=True)
+        self.KillWithdrawal = channel.unary_unary(
+                '/kura.custody.v1.Custody/KillWithdrawal',
+                request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalRequest.SerializeToString,
+                response_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalResponse.FromString,
+                _registered_method=True)
         self.CreateApproval = channel.unary_unary(
                 '/kura.custody.v1.Custody/CreateApproval',
                 request_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CreateApprovalRequest.SerializeToString,
@@ -210,6 +215,16 @@ class CustodyServicer:
         """Ends a withdrawal that is not being signed yet: it is ENDING until the signer has sworn never to sign it, then
         CANCELLED. Again on one that is cancelled, or will be, changes nothing. Role: requester, its own.
         Errors: NOT_FOUND; PERMISSION_DENIED (SIGNATURE_INVALID); FAILED_PRECONDITION (TOO_LATE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KillWithdrawal(self, request, context):
+        """Uses up the nonce that a signed withdrawal stands on, so that it can never land unless it has by now. It is ENDING, then
+        FAILED (KILLED) once watchtower and signer certify that; or COMPLETED when it was paid after all. Works under freeze.
+        Again on one that has failed, or will, changes nothing. Roles: officer, operator.
+        Errors: NOT_FOUND; FAILED_PRECONDITION (TOO_LATE: not signed, or at its end).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -391,6 +406,11 @@ def add_CustodyServicer_to_server(servicer, server):
                     servicer.CancelWithdrawal,
                     request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalRequest.FromString,
                     response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalResponse.SerializeToString,
+            ),
+            'KillWithdrawal': grpc.unary_unary_rpc_method_handler(
+                    servicer.KillWithdrawal,
+                    request_deserializer=kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalRequest.FromString,
+                    response_serializer=kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalResponse.SerializeToString,
             ),
             'CreateApproval': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApproval,
@@ -642,6 +662,33 @@ class Custody:
             '/kura.custody.v1.Custody/CancelWithdrawal',
             kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalRequest.SerializeToString,
             kura_dot_custody_dot_v1_dot_custody__pb2.CancelWithdrawalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KillWithdrawal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.custody.v1.Custody/KillWithdrawal',
+            kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalRequest.SerializeToString,
+            kura_dot_custody_dot_v1_dot_custody__pb2.KillWithdrawalResponse.FromString,
             options,
             channel_credentials,
             insecure,

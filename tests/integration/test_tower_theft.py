@@ -1,0 +1,245 @@
+"""A theft on a real devnet, answered by the real signer with a real token."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from custody.dev.devnet.chain import Chain
+from custody.dev.devnet.server import serve
+from custody.watchtower import suspects
+from custody.watchtower.suspects import Verdict
+from kura.signer.v1 import signer_pb2 as wire
+from policies.receipts import open_receipt
+from policies.statements import Destination
+from signer.chains.solana import nonce_address
+from tests.devnet_wallet import SOL
+from tests.factories import COLD_ADDRESS, CUSTOMER, make_intent, policy_file
+from tests.signing import STATUS, SignerRig, nonce_open, transfer
+from tests.softhsm import SoftHsm
+from tests.tower_rig import AUDIT, TowerRig, passing, stranger, until
+
+COLD = Pubkey.from_string(COLD_ADDRESS)
+FEE = SOL // 100  # the policy's sweep fee
+LAWFUL = 0.02  # seconds between two
+
+
+class Rig(TowerRig):
+    """With a signer, which can be away."""
+
+    def __init__(
+        self, softhsm: SoftHsm, path: Path, ledger: Chain, url: str, **policy: object
+    ) -> None:
+        super().__init__(path, ledger, [url], **policy)
+        self.host = SignerRig(softhsm, path / "journal", policy_file(**policy))
+        self.connect()
+
+    def connect(self) -> None:
+        self.signer.answers = lambda theft: self.host.ask_unleased(wire.Job(alarm_sweep=theft))
+
+    def lift(self) -> None:
+        """Let the signer say that its freezes were lifted."""
+        self.parts.links[AUDIT].hello = SimpleNamespace(epoch="e1")  # type: ignore[assignment]
+
+    def swept(self) -> bool:
+        """Tell whether the wallet is empty for good."""
+        return bool(self.frozen()) and self.wallet.balance(commitment="confirmed") < 2 * FEE
+
+    def frozen(self) -> list[str]:
+        return [freeze.person for freeze in self.host.ask_unleased(STATUS).status.freezes]
+
+    def verdict(self, name: str) -> str:
+        query = "SELECT state FROM suspects WHERE transaction_id = ?"
+        rows = self.database.rows(query, name)
+        return str(rows[0][0]) if rows else ""
+
+    def steal(self, lamports: int) -> str:
+        return self.send(self.sign(self.wallet.pay(stranger(), lamports)))
+
+
+@pytest.fixture
+def policy(request: pytest.FixtureRequest) -> dict[str, object]:
+    return dict(getattr(request, "param", {}))
+
+
+@pytest.fixture
+def rig(tmp_path: Path, softhsm: SoftHsm, policy: dict[str, object]) -> Iterator[Rig]:
+    with Chain(None) as ledger, serve(ledger) as url, passing(ledger):
+        made = Rig(softhsm, tmp_path, ledger, url, **policy)
+        yield made
+        made.host.stop()
+
+
+async def test_what_is_left_is_in_the_cold_wallet_within_two_seconds(rig: Rig) -> None:
+    async with rig.running():
+        await rig.well()
+        stop = asyncio.create_task(lawful_withdrawals(rig))
+        stolen = rig.steal(40 * SOL)
+        await until(lambda: rig.call("getSignatureStatuses", [[stolen]])["value"][0], 1)
+        shown = time.monotonic()
+        await until(rig.frozen)
+        assert time.monotonic() - shown <= 1
+        await until(lambda: rig.wallet.balance(COLD) > 0)
+        assert time.monotonic() - shown <= 2
+        stop.cancel()
+        await until(rig.swept)
+        assert rig.frozen() == ["watchtower"]
+        assert rig.kinds() == ["THEFT"]
+        (alarm,) = rig.alarms
+        assert (alarm.transaction_id, alarm.wallet) == (stolen, "hot-sol")
+        assert alarm.amount == 40 * SOL + 5_000
+        await until(lambda: rig.tower.problem(AUDIT) == "")  # leases go on, under freeze
+        await rig.seen()
+        rig.lift()
+        await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
+
+
+async def test_what_is_paid_in_is_swept_until_the_freeze_is_lifted(rig: Rig) -> None:
+    async with rig.running():
+        await rig.well()
+        stolen = rig.steal(SOL)
+        await until(rig.swept)
+        rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
+        await until(lambda: rig.wallet.balance(COLD) > 108 * SOL)
+        await until(rig.swept)
+    rig.open()  # over a restart too, and a lift of meanwhile is no theft again
+    rig.lift()
+    async with rig.running():
+        await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
+        rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
+        asked = len(rig.signer.asked)
+        await rig.seen()
+        assert len(rig.signer.asked) == asked
+        assert rig.kinds() == ["THEFT"]
+
+
+async def lawful_withdrawals(rig: Rig) -> None:
+    number = 0
+    while True:
+        number += 1
+        rig.lawful(rig.wallet.pay(stranger(), 1_000_000 + number))
+        await asyncio.sleep(LAWFUL)
+
+
+async def test_a_withheld_receipt_ends_the_pause_and_is_told(rig: Rig) -> None:
+    open_pool(rig)
+    name = withdraw(rig)
+    async with rig.running():
+        await until(lambda: rig.verdict(name) == Verdict.LAWFUL)
+        assert rig.kinds() == ["RECEIPT"]
+        assert rig.frozen() == []
+        await rig.well()
+        await until(lambda: rig.state(name) == "FINAL")
+        cost = rig.database.rows("SELECT resolved FROM totals")
+        assert cost == [(SOL // 2 + 5_000,)]
+
+
+async def test_no_lease_while_the_signer_cannot_be_asked(rig: Rig) -> None:
+    rig.signer.answers = None
+    async with rig.running():
+        await rig.well()
+        stolen = rig.steal(SOL)
+        await until(lambda: rig.kinds() == ["UNEXPLAINED"] * len(rig.alarms) and rig.alarms)
+        assert stolen in rig.tower.problem(AUDIT)
+    rig.open()  # and a restart forgets nothing
+    async with rig.running():
+        await until(lambda: stolen in rig.tower.problem(AUDIT))
+        rig.connect()
+        await until(rig.swept)
+        assert rig.frozen() == ["watchtower"]
+        assert rig.wallet.balance(COLD) > 98 * SOL
+
+
+async def test_an_emptied_wallet_freezes_all_the_same(rig: Rig) -> None:
+    async with rig.running():
+        await rig.well()
+        stolen = rig.steal(100 * SOL - 5_000)
+        await until(lambda: rig.verdict(stolen) == Verdict.THEFT)
+        assert rig.frozen() == ["watchtower"]
+        await rig.seen()
+        assert rig.wallet.balance(COLD) == 0
+        assert len(rig.signer.asked) == 1
+
+
+async def test_a_thief_who_goes_on_gets_less_than_the_cold_wallet(rig: Rig) -> None:
+    """The thief takes 30 SOL more between the signer's answer and the sweep."""
+    answer = rig.signer.answers
+    assert answer is not None
+
+    def race(theft: wire.AlarmSweep) -> wire.Result:
+        result = answer(theft)
+        if len(rig.signer.asked) == 1:
+            rig.steal(30 * SOL)
+        return result
+
+    rig.signer.answers = race
+    async with rig.running():
+        await rig.well()
+        rig.steal(SOL)
+        await until(lambda: rig.wallet.balance(COLD) > 60 * SOL)
+        await until(rig.swept)
+        query = "SELECT state FROM suspects"
+        await until(lambda: rig.database.rows(query) == [(Verdict.THEFT,)] * 2)
+
+
+@pytest.mark.parametrize("policy", [{"sweep_count": 1}], indirect=True)
+async def test_used_up_sweeps_are_told(rig: Rig) -> None:
+    answer = rig.signer.answers
+    assert answer is not None
+
+    def race(theft: wire.AlarmSweep) -> wire.Result:
+        result = answer(theft)
+        if len(rig.signer.asked) == 1:
+            rig.steal(30 * SOL)  # so that the one transaction fails
+        return result
+
+    rig.signer.answers = race
+    async with rig.running():
+        await rig.well()
+        rig.steal(SOL)
+        await until(lambda: any("used up" in alarm.message for alarm in rig.alarms))
+        await until(lambda: not suspects.open_suspects(rig.database))
+        assert rig.wallet.balance(COLD) == 0
+        assert rig.frozen() == ["watchtower"]
+
+
+async def test_a_receipt_that_no_signer_of_ours_gave_does_not_end_the_pause(rig: Rig) -> None:
+    open_pool(rig)
+    name = withdraw(rig)
+    answer = rig.signer.answers
+    assert answer is not None
+
+    def forged(theft: wire.AlarmSweep) -> wire.Result:
+        result = answer(theft)
+        result.receipt = result.receipt.replace(b'"index"', b'"index" ')
+        return result
+
+    rig.signer.answers = forged
+    async with rig.running():
+        await until(lambda: "UNEXPLAINED" in rig.kinds())
+        assert name in rig.tower.problem(AUDIT)
+        assert rig.verdict(name) == Verdict.UNDECIDED
+
+
+def open_pool(rig: Rig) -> None:
+    """Have the signer open the first nonce account of its pool, and hand its receipt in."""
+    blockhash = bytes(rig.wallet.newest())
+    result = rig.host.ask(nonce_open(0, blockhash))
+    assert result.WhichOneof("outcome") == "signed", result
+    rig.give(open_receipt({AUDIT}, result.receipt))
+    rig.send(VersionedTransaction.from_bytes(result.signed.transaction))
+    rig.ledger.advance(5)
+
+
+def withdraw(rig: Rig) -> str:
+    """Have the signer sign a transfer and send it, and keep its receipt back."""
+    account = Pubkey.from_bytes(nonce_address(bytes(rig.wallet.address), 0))
+    value = bytes(rig.wallet.nonce(account))
+    intent = make_intent(destination=Destination(CUSTOMER.address, ""))
+    signed = rig.host.signed(transfer(intent, nonce_value=value))
+    return rig.send(VersionedTransaction.from_bytes(signed.transaction))
