@@ -57,6 +57,7 @@ class Point:
     function: str
     fits: Fits = lambda *_: True
     cancels: bool = False
+    kills: bool = False
     takes_postgres: bool = False
 
 
@@ -65,6 +66,10 @@ _ASK, _CALL = "custody.gateway:Gateway.ask", "custody.relay:Signer.call"
 _SEND = "custody.chains.solana:SolanaNode.send"
 _RESERVE, _RECORD = "signer.requests:Requests.reserve", "signer.requests:Requests.record"
 _END, _SIGN = "signer.requests:Requests.end", "signer.hsm:Token.sign"
+_SUBMIT = "custody.watchtower_client:WatchtowerClient.submit_receipts"
+_DEAD = "custody.watchtower_client:WatchtowerClient.dead_transactions"
+_ACKNOWLEDGE = "custody.store.receipts:acknowledge"
+_ADVANCED, _ADVANCE_DONE = "custody.store.advances:signed", "custody.store.advances:done"
 _SEE, _REPLY = "signer.requests:Requests.see", "signer.frames:write_frame"
 
 POINTS = {
@@ -79,6 +84,9 @@ POINTS = {
         "worker", "before commit", _MOVE, event("SIGNATURE")
     ),
     "worker-after-commit-of-signature": Point("worker", "after commit", _MOVE, event("SIGNATURE")),
+    "worker-after-receipt-is-taken": Point("worker", "after", _SUBMIT),
+    "worker-before-commit-of-acknowledgement": Point("worker", "before commit", _ACKNOWLEDGE),
+    "worker-after-commit-of-acknowledgement": Point("worker", "after commit", _ACKNOWLEDGE),
     "worker-before-send": Point("worker", "before", _SEND),
     "worker-after-send-before-commit": Point("worker", "after", _SEND),
     "worker-after-commit-of-sent": Point("worker", "after commit", _MOVE, event("SENT")),
@@ -87,6 +95,31 @@ POINTS = {
     ),
     "worker-after-commit-of-finalised": Point("worker", "after commit", _MOVE, event("FINALISED")),
     "worker-after-ask-to-end": Point("worker", "after", _ASK, asks("end"), True),
+    "worker-before-commit-of-certificate": Point(
+        "worker", "before commit", _MOVE, event("CANCEL_CERTIFIED"), True
+    ),
+    "worker-after-commit-of-certificate": Point(
+        "worker", "after commit", _MOVE, event("CANCEL_CERTIFIED"), True
+    ),
+    "api-before-commit-of-kill": Point("api", "before commit", _MOVE, event("KILL"), kills=True),
+    "api-after-commit-of-kill": Point("api", "after commit", _MOVE, event("KILL"), kills=True),
+    "worker-after-ask-to-advance": Point(
+        "worker", "after", _ASK, asks("nonce_advance"), kills=True
+    ),
+    "worker-before-commit-of-advance": Point("worker", "before commit", _ADVANCED, kills=True),
+    "worker-after-commit-of-advance": Point("worker", "after commit", _ADVANCED, kills=True),
+    "worker-before-send-of-advance": Point("worker", "before", _SEND, kills=True),
+    "worker-after-send-of-advance": Point("worker", "after", _SEND, kills=True),
+    "worker-before-commit-of-fee": Point("worker", "before commit", _ADVANCE_DONE, kills=True),
+    "worker-after-commit-of-fee": Point("worker", "after commit", _ADVANCE_DONE, kills=True),
+    "worker-after-word-of-death": Point("worker", "after", _DEAD, kills=True),
+    "worker-after-ask-to-end-the-dead": Point("worker", "after", _ASK, asks("end"), kills=True),
+    "worker-before-commit-of-failed": Point(
+        "worker", "before commit", _MOVE, event("FAIL_CERTIFIED"), kills=True
+    ),
+    "worker-after-commit-of-failed": Point(
+        "worker", "after commit", _MOVE, event("FAIL_CERTIFIED"), kills=True
+    ),
     "postgres-before-commit-of-reserved": Point(
         "worker", "before commit", _MOVE, event("RESERVED"), takes_postgres=True
     ),
