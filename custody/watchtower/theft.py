@@ -15,7 +15,7 @@ from custody.chains.errors import ChainError
 from custody.chains.solana import Commitment
 from custody.chains.solana_history import HistoryNode, Listed
 from custody.gateway import SignerUnreachableError
-from custody.watchtower import receipts, suspects
+from custody.watchtower import freezes, receipts, suspects
 from custody.watchtower.ladder import Ladder, Rung
 from custody.watchtower.nodes import Nodes
 from custody.watchtower.parts import Parts
@@ -195,6 +195,7 @@ class Responder:
         return left >= 2 * fee > 0
 
     def _proven(self, suspect: Suspect) -> None:
+        freezes.prove_theft(self._parts, self.wallet.signer, suspect.transaction)
         self._settle(suspect, Verdict.THEFT)
         words = f"{self.wallet.name}'s key signed what its signer did not: all is frozen"
         self._alarm("THEFT", words, _STOLEN, suspect)
