@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
@@ -183,6 +184,13 @@ class Realm(TowerRig):
         address = nonce_address(bytes(self.wallets[wallet].address), index)
         return bytes(self.wallets[wallet].nonce(Pubkey.from_bytes(address)))
 
+    def on_nonce(self, step: Instruction, index: int = 0) -> VersionedTransaction:
+        """Sign by hot-sol's stolen key on a nonce of its pool, in the form of a lawful transfer."""
+        self.ledger.advance()
+        account = Pubkey.from_bytes(nonce_address(bytes(self.wallet.address), index))
+        value = self.wallet.nonce(account)
+        return self.wallet.sign(self.wallet.advance(account), step, blockhash=value)
+
     def intend(self, wallet: str = "hot-sol", **changes: Any) -> Signed:
         """Return the requester's word for a new payment of 0.1 SOL to CUSTOMER."""
         now = self.clock()
@@ -190,16 +198,26 @@ class Realm(TowerRig):
         times = {"created": now, "expires": now + HOUR}
         return sign(key("exchange"), make_intent(**{**usual, **times, **changes}))
 
-    def pay(
-        self, wallet: str = "hot-sol", nonce: bytes = b"", index: int = 0, **changes: Any
-    ) -> wire.Result:
-        """Ask for a new payment, on the account's own value if no other `nonce` is named."""
+    def job(
+        self,
+        wallet: str = "hot-sol",
+        nonce: bytes = b"",
+        index: int = 0,
+        unit_limit: int = 1_000,
+        **changes: Any,
+    ) -> wire.Job:
+        """Return a new payment's job, on the account's own value if no other `nonce` is named."""
         value = nonce or self.nonce(wallet, index)
-        job = transfer(self.intend(wallet, **changes), nonce_index=index, nonce_value=value)
-        return self.ask(job, wallet)
+        chain = {"nonce_index": index, "nonce_value": value, "unit_limit": unit_limit}
+        return transfer(self.intend(wallet, **changes), **chain)
+
+    def pay(self, wallet: str = "hot-sol", **changes: Any) -> wire.Result:
+        """Ask for a new payment."""
+        return self.ask(self.job(wallet, **changes), wallet)
 
     async def withdraw(self, wallet: str = "hot-sol", **changes: Any) -> str:
         """See a lawful withdrawal through: signed, its receipt taken, on the chain."""
+        self.ledger.advance()  # a nonce changes once a slot
         result = self.pay(wallet, **changes)
         assert result.WhichOneof("outcome") == "signed", result
         await self.submit(result.receipt)
@@ -211,6 +229,18 @@ class Realm(TowerRig):
         """Spend by the stolen key."""
         thief, victim = Keypair().pubkey(), self.wallets[wallet]
         return self.send(victim.sign(victim.pay(thief, lamports)))
+
+    async def advance(self, index: int) -> None:
+        """Custody advances one of hot-sol's nonces, so that what stands on its value is killed."""
+        self.ledger.advance()
+        value = self.nonce("hot-sol", index)
+        budget = wire.ComputeBudget(unit_limit=1_000, unit_price=0)
+        asked = wire.NonceAdvance(wallet="hot-sol", index=index, nonce_value=value, budget=budget)
+        result = self.ask(wire.Job(nonce_advance=asked))
+        assert result.HasField("signed"), result
+        await self.submit(result.receipt)
+        self.send(VersionedTransaction.from_bytes(result.signed.transaction))
+        assert self.nonce("hot-sol", index) != value
 
     def frozen(self, audit_key: str = AUDIT) -> list[str]:
         """Return who froze this signer."""
