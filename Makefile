@@ -10,7 +10,7 @@ help: ## List these targets
 setup: ## Install the missing Debian packages and .venv/; nothing if that is done
 	@requirements/setup.sh
 
-demo: setup ## The whole system on this machine: two withdrawals and four refusals, for real
+demo: setup ## The whole system on this machine: withdrawals, a freeze and four refusals, for real
 	@$(bin)/python -m custody.dev.demo
 
 up: setup ## Start the whole system for development and leave it running

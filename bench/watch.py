@@ -14,28 +14,26 @@ import os
 import random
 import sys
 import time
-from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
 from solders.keypair import Keypair
-from solders.pubkey import Pubkey
-from solders.transaction import VersionedTransaction
 
 from bench.watch_lawful import lawful
 from bench.watch_load import Load
+from bench.watch_parts import pays, running
 from bench.watch_thief import Thief
 from tests.factories import COLD_ADDRESS, SOL, key
-from tests.watched import SWEEP_FEE, WALLETS, Watched, address_of, until, watched
+from tests.watched import Watched, until, watched
+from tests.watched_host import SWEEP_FEE, WALLETS, address_of
 
 VICTIM = WALLETS[0]
 BALANCE = 1_000 * SOL
 SHARE = 0.05  # of the balance, that the thief takes each slot
-STATUS_SECONDS = 0.01
 QUIET_SECONDS = 2.0  # of flowing load before a theft
+CALM_SECONDS = 1.5  # until the watchtower has seen all that is on the chain
 LIMITS = {"freeze_s": 1.0, "sweep_s": 2.0}
 Figures = dict[str, float]
 
@@ -108,17 +106,24 @@ async def first_shown(ground: Watched, thief: Thief) -> float:
         return bool(thief.sent)
 
     await until("the first theft", sent)
-    while True:
-        answer = await ground.rpc.call("getSignatureStatuses", [thief.sent[:1]])
-        status = answer["value"][0]
-        if status and status["confirmationStatus"] in {"confirmed", "finalized"}:
-            return time.monotonic()
-        await asyncio.sleep(STATUS_SECONDS)
+    await until("its confirmation", lambda: ground.confirmed(thief.sent[0]))
+    return time.monotonic()
 
 
 async def reset(ground: Watched) -> None:
-    """The quorum lifts the freeze, and the wallet is filled again."""
-    await ground.lift_freezes()
+    """The quorum lifts the freeze, and the wallet is filled again.
+
+    What the thief sent last may be found only now: it freezes anew, and that is lifted too.
+    """
+
+    async def calm() -> bool:
+        if (await ground.status()).freezes:
+            await ground.lift_freezes()
+        await asyncio.sleep(CALM_SECONDS)
+        return not (await ground.status()).freezes
+
+    await asyncio.sleep(CALM_SECONDS)
+    await until("the end of the theft", calm)
     await ground.fund(address_of(VICTIM), BALANCE)
 
 
@@ -127,35 +132,9 @@ async def flowing(load: Load) -> bool:
     return load.per_second(QUIET_SECONDS) >= 0.9 * load.rate
 
 
-def pays(transaction: bytes, address: str) -> bool:
-    keys = VersionedTransaction.from_bytes(transaction).message.account_keys
-    return Pubkey.from_string(address) in keys
-
-
-class running:  # noqa: N801 - reads as what it does
-    """Run something beside the block, which fails when that fails, and end it with the block."""
-
-    def __init__(self, work: Awaitable[None]) -> None:
-        self._work = work
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.ensure_future(self._work)
-        self._task.add_done_callback(self._ended)
-        self._owner = asyncio.current_task()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-
-    def _ended(self, task: "asyncio.Future[None]") -> None:
-        if not task.cancelled() and task.exception() and self._owner:
-            self._owner.cancel()
-
-
 def spread(values: list[float]) -> Figures:
     """Return least, median, 99th percentile and most."""
-    p99 = quantiles(values, n=100)[98] if len(values) > 1 else values[0]
+    p99 = quantiles(values, n=100, method="inclusive")[98] if len(values) > 1 else values[0]
     found = {"min": min(values), "median": median(values), "p99": p99, "max": max(values)}
     return {name: round(value, 4) for name, value in found.items()}
 

@@ -5,16 +5,16 @@ that a node can do. What it costs is pauses, and they are counted.
 """
 
 import asyncio
+import json
 import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from itertools import cycle
 
-import grpc
 from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.message import Message
@@ -23,6 +23,7 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from bench.watch_load import Disorder, Load
+from bench.watch_parts import pays, running
 from tests.factories import COLD_ADDRESS
 from tests.node_front import (
     Lie,
@@ -34,7 +35,8 @@ from tests.node_front import (
     stalling,
     stuck,
 )
-from tests.watched import WALLETS, Watched, address_of, watched
+from tests.watched import Watched, leased, until, watched
+from tests.watched_host import WALLETS, address_of
 
 MISHAPS = 24  # spread evenly over the withdrawals
 LIE_SECONDS = 3.0
@@ -45,14 +47,18 @@ STALE_SLOTS = 200
 
 @dataclass
 class Lawful:
-    """`codes`: what the signer refused meanwhile; `paused_s`: time in which it gave no lease."""
+    """`codes`: what the signer refused meanwhile; `pauses`: how often leases stopped, by cause.
+
+    Both, and `alarms` by kind, are from the beginning to the end of all processes.
+    """
 
     lawful: int = 0
     false_alarms: int = 0
     sweeps: int = 0
     pauses: int = 0
     paused_s: float = 0.0
-    alarms: list[str] = field(default_factory=list)
+    causes: Counter[str] = field(default_factory=Counter)
+    alarms: Counter[str] = field(default_factory=Counter)
     mishaps: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -66,51 +72,47 @@ async def lawful(
         load, seen = Load(ground, rate, Disorder(chance)), Lawful()
         await load.open_nonces()
         began, cold = time.monotonic(), await ground.balance(COLD_ADDRESS)
-        tasks = [asyncio.create_task(load.run()), asyncio.create_task(look(ground, seen))]
-        try:
+        async with running(load.run()):
             kinds = cycle(mishaps(ground))
             while load.landed < amount:
-                for task in tasks:
-                    if task.done():
-                        task.result()
                 if time.monotonic() - began > MINUTES_MAX * 60:
                     raise TimeoutError(f"{load.landed} of {amount} landed in {MINUTES_MAX} min")
                 await asyncio.sleep(LOOK_SECONDS)
-                if load.landed >= (sum(seen.mishaps.values()) + 1) * amount / (MISHAPS + 1):
+                if load.landed >= (seen.mishaps.total() + 1) * amount / (MISHAPS + 1):
                     name, happen = next(kinds)
-                    say(f"{load.landed} of {amount} landed, {seen.pauses} pauses; now: {name}")
+                    say(f"{load.landed} of {amount} landed; now: {name}")
                     await happen()
                     seen.mishaps[name] += 1
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await until("leases after all that", lambda: leased(ground))
         seen.lawful, seen.codes, seen.seconds = load.landed, load.codes, time.monotonic() - began
+        count(ground.log("watchtower"), seen)
+        seen.false_alarms = seen.alarms["THEFT"] + seen.alarms["ROLLBACK"]
+        seen.false_alarms += len((await ground.status()).freezes)
         seen.sweeps = int(await ground.balance(COLD_ADDRESS) != cold)
         seen.sweeps += sum(
-            Pubkey.from_string(COLD_ADDRESS)
-            in VersionedTransaction.from_bytes(item.transaction).message.account_keys
-            for front in ground.fronts
-            for item in front.sent
+            pays(item.transaction, COLD_ADDRESS) for front in ground.fronts for item in front.sent
         )
-        status = await ground.tower_status()
-        seen.alarms = [f"{alarm.kind}: {alarm.message}" for alarm in status.alarms]
-        seen.false_alarms = sum(alarm.kind in {"THEFT", "ROLLBACK"} for alarm in status.alarms)
-        seen.false_alarms += len((await ground.status()).freezes)
         return seen
 
 
-async def look(ground: Watched, seen: Lawful) -> None:
-    """Count pauses: from RUNNING to anything else, a watchtower that is away being one."""
-    before = True
-    while True:
-        runs = False
-        with suppress(grpc.RpcError):
-            runs = (await ground.tower_status()).state == "RUNNING"
-        seen.pauses += before and not runs
-        seen.paused_s += 0 if runs else LOOK_SECONDS
-        before = runs
-        await asyncio.sleep(LOOK_SECONDS)
+def count(log: str, seen: Lawful) -> None:
+    """Read alarms and pauses out of the watchtower's log."""
+    since: datetime | None = None
+    for line in log.splitlines():
+        if not line.startswith("{"):
+            continue
+        entry = json.loads(line)
+        at = datetime.fromisoformat(entry["timestamp"])
+        match entry["event"]:
+            case "alarm":
+                seen.alarms[entry["kind"]] += 1
+            case "no lease":
+                seen.causes[entry["cause"]] += 1
+                seen.pauses += since is None
+                since = since or at
+            case "leases again" if since:
+                seen.paused_s += (at - since).total_seconds()
+                since = None
 
 
 def mishaps(ground: Watched) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:

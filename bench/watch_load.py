@@ -28,10 +28,11 @@ from signer.chains.solana_address import encode_address
 from tests.factories import HOUR, key, make_intent, sign
 from tests.signer_host import now
 from tests.signing import nonce_open, transfer
-from tests.watched import POOL, WALLETS, Watched, ask, until
+from tests.watched import Watched, ask, until
+from tests.watched_host import POOL, WALLETS
 
 TICK_SECONDS = 0.025
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.1
 AGAIN_SECONDS = 3.0  # after which the same bytes are sent once more
 LAMPORTS = 1_000_000
 OPEN_AT_ONCE = 16
@@ -60,7 +61,7 @@ class Disorder:
     """
 
     chance: random.Random
-    early: float = 0.02
+    early: float = 0.005
     latest_seconds: float = 2.0
 
 

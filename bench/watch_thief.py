@@ -15,7 +15,8 @@ from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
 from custody.chains.errors import ChainError
-from tests.watched import SWEEP_FEE, Watched
+from tests.watched import Watched
+from tests.watched_host import SWEEP_FEE
 
 UNITS = 1_000
 LEAST_FEE, MOST_FEE = 5_000, 4 * SWEEP_FEE

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from custody.domain.states import State
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.statements import Signed
+from policies.statements import Signed, digest
 
 PAGE_SIZE, PAGES_MAX = 200, 10_000
 BOOK_PAGE_SIZE = 1_000
@@ -23,12 +23,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[T]):
-    """One call. `seconds`: how long one attempt may take."""
+    """One call. `seconds`: how long one attempt may take; `names`: of the withdrawals asked for."""
 
     method: str
     request: Any
     answer: Callable[[Any], T]
     seconds: float = ATTEMPT_SECONDS
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Pages(Generic[T]):
 def submit(intent: Signed) -> Ask[wire.Withdrawal]:
     """Ask for a withdrawal."""
     request = wire.CreateWithdrawalRequest(intent=_statement(intent))
-    return _withdrawal("CreateWithdrawal", request)
+    return _withdrawal("CreateWithdrawal", request, _name(intent))
 
 
 Result: TypeAlias = wire.Withdrawal | Refusal
@@ -65,12 +66,15 @@ def submit_batch(intents: Sequence[Signed]) -> Ask[list[Result]]:
         raise ValueError(f"a batch has 1 to {BATCH_MAX} intents, not {len(intents)}")
     items = [wire.CreateWithdrawalRequest(intent=_statement(intent)) for intent in intents]
     request = wire.BatchCreateWithdrawalsRequest(requests=items)
-    return Ask("BatchCreateWithdrawals", request, partial(_results, len(items)), BATCH_SECONDS)
+    names = [_name(intent) for intent in intents]
+    return Ask(
+        "BatchCreateWithdrawals", request, partial(_results, len(items)), BATCH_SECONDS, names
+    )
 
 
 def get_withdrawal(name: str) -> Ask[wire.Withdrawal]:
     """Ask for `withdrawals/{digest}`."""
-    return _withdrawal("GetWithdrawal", wire.GetWithdrawalRequest(name=name))
+    return _withdrawal("GetWithdrawal", wire.GetWithdrawalRequest(name=name), name)
 
 
 def list_withdrawals(
@@ -100,18 +104,18 @@ def watch_withdrawals(cursor: str, *, skip_past: bool) -> wire.WatchWithdrawalsR
 def send_cancel(name: str, cancel: Signed) -> Ask[wire.Withdrawal]:
     """Ask to take a withdrawal back."""
     request = wire.CancelWithdrawalRequest(name=name, cancel=_statement(cancel))
-    return _withdrawal("CancelWithdrawal", request)
+    return _withdrawal("CancelWithdrawal", request, name)
 
 
 def kill_withdrawal(name: str) -> Ask[wire.Withdrawal]:
     """Ask to use up the nonce of a signed withdrawal."""
-    return _withdrawal("KillWithdrawal", wire.KillWithdrawalRequest(name=name))
+    return _withdrawal("KillWithdrawal", wire.KillWithdrawalRequest(name=name), name)
 
 
 def send_approval(name: str, approval: Signed) -> Ask[wire.Withdrawal]:
     """Hand over an officer's decision."""
     request = wire.CreateApprovalRequest(parent=name, approval=_statement(approval))
-    return _withdrawal("CreateApproval", request)
+    return _withdrawal("CreateApproval", request, name)
 
 
 def list_pending_approvals() -> Pages[wire.Withdrawal]:
@@ -207,8 +211,12 @@ def list_audit_events(after: int) -> Pages[wire.AuditEvent]:
     return Pages("ListAuditEvents", partial(wire.ListAuditEventsRequest, after=after), "events")
 
 
-def _withdrawal(method: str, request: Any) -> Ask[wire.Withdrawal]:
-    return Ask(method, request, attrgetter("withdrawal"))
+def _withdrawal(method: str, request: Any, name: str) -> Ask[wire.Withdrawal]:
+    return Ask(method, request, attrgetter("withdrawal"), names=(name,))
+
+
+def _name(intent: Signed) -> str:
+    return f"withdrawals/{digest(intent.statement)}"
 
 
 def _alone(response: Any) -> tuple[list[Any], str]:

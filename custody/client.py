@@ -18,13 +18,16 @@ is repeated after a crash finds the withdrawal that the first made: nothing is p
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
+from typing import Self, TypeVar
 
 from custody.answers import CustodyRefused, CustodyUnreachableError
+from custody.asks import Ask
 from custody.calls import CustodyCalls
+from custody.certified import AuditKeys, UncertifiedError
 from custody.client_config import ConfigError
 from custody.domain.states import State
 from custody.intents import (
@@ -55,35 +58,51 @@ __all__ = [
     "SigningKey",
     "State",
     "TlsFiles",
+    "UncertifiedError",
     "state_of",
 ]
+
+T = TypeVar("T")
 
 
 class CustodyClient(Requesting, CustodyCalls):
     """Custody, as one requester asks it: `key` signs for the `requester` that the policy names.
 
-    Both may be left out by who only reads. A call that gets no answer, or one that says "not now",
-    is asked again until `patience` is over. Threads may share one. For asyncio:
-    custody.client_async.AsyncCustodyClient.
+    Both may be left out by who only reads. `audit_keys`: by wallet, those of the signer that the
+    policy names for it; without them no end is believed (UncertifiedError). A call that gets no
+    answer, or one that says "not now", is asked again until `patience` is over. Threads may share
+    one. For asyncio: custody.client_async.AsyncCustodyClient.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who asks, and what is believed
         self,
         target: str,
         tls: TlsFiles,
         key: SigningKey | None = None,
         requester: str = "",
         *,
+        audit_keys: AuditKeys = MappingProxyType({}),
         patience: timedelta = timedelta(seconds=60),
     ) -> None:
         super().__init__(target, tls, patience)
-        self._key, self._requester = key, requester
+        self._key, self._requester, self._audit_keys = key, requester, audit_keys
 
     @classmethod
     def from_config(cls, file: str | Path, passphrase: Callable[[], bytes] | None = None) -> Self:
         """Connect as a settings file says; ConfigError, KeyFileError or OSError when it cannot."""
         config, key = open_config(file, passphrase)
-        return cls(config.target, config.tls, key, config.name or "")
+        name, keys = config.name or "", config.audit_keys
+        return cls(config.target, config.tls, key, name, audit_keys=keys)
+
+    def _call(self, ask: Ask[T]) -> T:
+        return self._certify(super()._call(ask), ask.names)
+
+    def watch_withdrawals(
+        self, cursor: str = "", *, skip_past: bool = False
+    ) -> Generator[wire.WatchWithdrawalsResponse, None, None]:
+        """See custody.calls.CustodyCalls; UncertifiedError for an end without a receipt."""
+        for response in super().watch_withdrawals(cursor, skip_past=skip_past):
+            yield self._certify(response)
 
     def create_withdrawal(  # noqa: PLR0913 - the fields of an intent
         self,

@@ -10,13 +10,16 @@ Invariant: one request_id is one intent, as in custody.client.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from datetime import timedelta
 from pathlib import Path
-from typing import Self, Unpack
+from types import MappingProxyType
+from typing import Self, TypeVar, Unpack
 
 from custody.answers import CustodyRefused
+from custody.asks import Ask
 from custody.calls_async import AsyncCustodyCalls
+from custody.certified import AuditKeys
 from custody.domain.states import State
 from custody.intents import (
     LOOK_SECONDS_MAX,
@@ -33,6 +36,7 @@ from custody.tls import TlsFiles
 from kura.custody.v1 import custody_pb2 as wire
 
 __all__ = ["AsyncCustodyClient"]
+T = TypeVar("T")
 
 
 class AsyncCustodyClient(Requesting, AsyncCustodyCalls):
@@ -41,23 +45,35 @@ class AsyncCustodyClient(Requesting, AsyncCustodyCalls):
     Make it inside the event loop that uses it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who asks, and what is believed
         self,
         target: str,
         tls: TlsFiles,
         key: SigningKey | None = None,
         requester: str = "",
         *,
+        audit_keys: AuditKeys = MappingProxyType({}),
         patience: timedelta = timedelta(seconds=60),
     ) -> None:
         super().__init__(target, tls, patience)
-        self._key, self._requester = key, requester
+        self._key, self._requester, self._audit_keys = key, requester, audit_keys
 
     @classmethod
     def from_config(cls, file: str | Path, passphrase: Callable[[], bytes] | None = None) -> Self:
         """Connect as a settings file says; ConfigError, KeyFileError or OSError when it cannot."""
         config, key = open_config(file, passphrase)
-        return cls(config.target, config.tls, key, config.name or "")
+        name, keys = config.name or "", config.audit_keys
+        return cls(config.target, config.tls, key, name, audit_keys=keys)
+
+    async def _call(self, ask: Ask[T]) -> T:
+        return self._certify(await super()._call(ask), ask.names)
+
+    async def watch_withdrawals(
+        self, cursor: str = "", *, skip_past: bool = False
+    ) -> AsyncGenerator[wire.WatchWithdrawalsResponse, None]:
+        """See custody.calls.CustodyCalls; UncertifiedError for an end without a receipt."""
+        async for response in super().watch_withdrawals(cursor, skip_past=skip_past):
+            yield self._certify(response)
 
     async def create_withdrawal(self, **fields: Unpack[IntentFields]) -> wire.Withdrawal:
         """Ask for a withdrawal, or return the one that the same call made before.

@@ -1,6 +1,6 @@
 """The settings of whoever calls custody: one TOML file. It names files and holds no secret."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ class ClientConfig:
 
     `target`: host:port; `name`: the requester's or person's name in the policy; `policy_digest`:
     the policy that the officer has read, 64 hex digits; `watchtower`: host:port. None for what a
-    reader does without.
+    reader does without. `audit_keys`: by wallet, those of the signer that the policy names for it.
     """
 
     file: Path
@@ -33,6 +33,7 @@ class ClientConfig:
     name: str | None
     policy_digest: str | None
     watchtower: str | None
+    audit_keys: Mapping[str, tuple[str, ...]]
 
 
 def read_config(file: Path) -> ClientConfig:
@@ -61,7 +62,15 @@ def _config(file: Path, root: Table) -> ClientConfig:
         name=_optional(root, "name", fields.name),
         policy_digest=_optional(root, "policy_digest", fields.digest),
         watchtower=_optional(root, "watchtower", _text),
+        audit_keys=_audit_keys(root),
     )
+
+
+def _audit_keys(root: Table) -> dict[str, tuple[str, ...]]:
+    if "audit_keys" not in root.names():
+        return {}
+    table = root.table("audit_keys")
+    return {wallet: tuple(table.values(wallet, fields.key)) for wallet in table.names()}
 
 
 def _optional(table: Table, key: str, parse: Callable[[object], T]) -> T | None:

@@ -1,12 +1,13 @@
 """What a requester signs: intents and cancels, and how a repeated request is recognised."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, TypeVar
 
+from custody.certified import AuditKeys, require_all_certified
 from custody.client_config import ClientConfig, ConfigError, read_config
 from custody.domain.states import State
 from custody.errors import ReusedRefusal
@@ -26,6 +27,7 @@ from policies.statements import (
 
 DAY = timedelta(days=1)
 NAME = "withdrawals/"
+T = TypeVar("T")
 LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 0.1, 2.0
 
 
@@ -47,6 +49,12 @@ class Requesting:
 
     _key: SigningKey | None
     _requester: str
+    _audit_keys: AuditKeys
+
+    def _certify(self, answer: T, names: Sequence[str] = ()) -> T:
+        """Return an answer in which every end has the signer's receipt; UncertifiedError else."""
+        require_all_certified(answer, names, self._audit_keys)
+        return answer
 
     def build_intent(  # noqa: PLR0913 - the fields of an intent
         self,

@@ -98,12 +98,12 @@ def open_intent(policy: Policy, signed: Signed) -> Intent | Refusal:
 
 
 def evaluate(policy: Policy, intent: Intent, facts: Facts) -> Allowed | Refusal:
-    """Return Allowed, or the first Refusal: wallet, time, cap, rule, windows, people, hours."""
+    """Return Allowed, or the first Refusal: time, wallet, cap, rule, windows, people, hours."""
     wallet = policy.wallets.get(intent.wallet)
     if wallet is None:
         words = f"no wallet is called {intent.wallet}"
         return Refusal(Code.WALLET_UNKNOWN, words, field="wallet")
-    refusal = _check_place(policy, wallet, intent) or check_time(intent, facts.now)
+    refusal = check_time(intent, facts.now) or _check_place(policy, wallet, intent)
     if refusal:
         return refusal
     if not wallet.enabled:

@@ -318,7 +318,7 @@ class Receipt:
     """What a signer did with one job, by its audit key. "" and 0 where a field does not apply.
 
     `amount`: the most that the transaction takes out of the wallet, its fee included; it is dead
-    once the chain's `nonce_account` has another value than `nonce_value` without it.
+    when the chain's `nonce_account` held `nonce_value` (hex), holds another, and it did not land.
     """
 
     KIND: ClassVar = "kura.receipt.v1"

@@ -54,7 +54,7 @@ class Guard:
         answers = []
         for job in jobs:
             if job.WhichOneof("verb") == "status":
-                status = status or Answer(self._status())
+                status = status or Answer(wire.Result(status=self._status()))
                 answers.append(status)
             else:
                 answers.append(self._answer(job, self._clock.now()))

@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare = _add(recover, "prepare", "signer.recovery:prepare", words)
     prepare.add_argument("file", type=Path, help="the statement to make")
     words = "a new key of the watchtower's (ed25519:...), until a policy version names another"
-    prepare.add_argument("--watchtower", type=_key, default="", metavar="KEY", help=words)
+    prepare.add_argument("--watchtower", type=_key, metavar="KEY", help=words)
     apply = _add(recover, "apply", "signer.recovery:apply", "put the new journal in place")
     apply.add_argument("file", type=Path, help="the statement")
     apply.add_argument("signatures", type=Path, help="from `custody recover sign`, one a line")

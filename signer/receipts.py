@@ -120,8 +120,8 @@ def _result(outcome: Message | Refusal, receipts: list[bytes]) -> wire.Result:
             result = wire.Result(applied=outcome)
         case wire.SignedStatement():
             result = wire.Result(hello=outcome)
-        case wire.SignerStatus():
-            result = wire.Result(status=outcome)
+        case wire.Result():
+            return outcome
         case wire.Swept():
             outcome.receipts.extend(receipts)
             return wire.Result(swept=outcome)

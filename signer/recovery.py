@@ -59,7 +59,7 @@ def prepare(settings: Settings, options: argparse.Namespace) -> None:
                 audit_key=host.audit_key,
                 old_journal=host.anchored_to,
                 new_journal=made.name,
-                watchtower=options.watchtower,
+                watchtower=options.watchtower or "",
                 created=made.created,
             )
         )

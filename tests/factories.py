@@ -197,7 +197,7 @@ def rule_text(name: str, **changes: Any) -> str:
 
 
 def wallet_text(name: str, **changes: object) -> str:
-    """Return the text of another wallet, its address that of key(name), with an upkeep window."""
+    """Return the text of another wallet, cold unless `tier` says hot, with windows of WINDOWS."""
     values: dict[str, object] = {
         "enabled": True,
         "tier": "cold",
@@ -214,7 +214,9 @@ def wallet_text(name: str, **changes: object) -> str:
         _table(f"[wallets.{name}.windows]", _window(scope, *limits))
         for scope, limits in WINDOWS.items()
     )
-    return _table(f"wallets.{name}", values) + windows
+    sweep = {"to": COLD_ADDRESS, "fee": "0.01 SOL", "count": 24}
+    swept = _table(f"wallets.{name}.sweep", sweep) if values["tier"] == "hot" else ""
+    return _table(f"wallets.{name}", values) + swept + windows
 
 
 def _window(*values: object) -> dict[str, object]:

@@ -37,7 +37,7 @@ from policies.statements import (
     decode,
     digest,
 )
-from tests.factories import key, policy_file
+from tests.factories import key, make_receipt, policy_file, public, travelling
 
 Lie = Callable[[wire.Withdrawal], object]
 _PENDING = wire.WITHDRAWAL_STATE_PENDING_APPROVAL
@@ -92,6 +92,17 @@ def shown(signed: Signed, *approvals: Signed, state: Any = _PENDING) -> wire.Wit
     for item in approvals:
         withdrawal.approvals.add(statement=item.statement, signature=item.signature)
     return withdrawal
+
+
+def ended(shown: wire.Withdrawal, state: Any = wire.WITHDRAWAL_STATE_CANCELLED) -> None:
+    """Bring a withdrawal to an end, with the receipt of key("audit")."""
+    intent = decode(Intent, shown.intent.statement)
+    paid = state == wire.WITHDRAWAL_STATE_COMPLETED
+    shown.state, shown.transaction_id = state, "1" * 64 if paid else ""
+    receipt = make_receipt(
+        intent, outcome="signed" if paid else "ended", transaction_id=shown.transaction_id
+    )
+    (shown.receipt,) = travelling(receipt)
 
 
 class MemoryService:
@@ -154,7 +165,7 @@ class MemoryCustody(MemoryService):
 
     def cancel_withdrawal(self, request: Any) -> wire.CancelWithdrawalResponse:
         decode(Cancel, request.cancel.statement)
-        self.withdrawals[request.name].state = wire.WITHDRAWAL_STATE_CANCELLED
+        ended(self.withdrawals[request.name])
         return wire.CancelWithdrawalResponse(withdrawal=self._shown(request.name))
 
     def create_approval(self, request: Any) -> wire.CreateApprovalResponse:
@@ -355,6 +366,7 @@ def config_file(folder: Path, name: str, pinned: str = "", watchtower: str = "")
         'key = "key.pem"',
         f'signing_key = "{name}.pem"',
         f'name = "{name}"',
+        f'audit_keys.hot-sol = ["{public("audit")}"]',
     ]
     if pinned:
         lines.append(f'policy_digest = "{pinned}"')

@@ -1,8 +1,8 @@
 """Runs what a page under docs/runbooks shows: every `$ command` in its console blocks, as written.
 
 What the page shows below a command must be what is printed; `…` stands for anything within a
-line, and alone for any lines. A command fails where the page shows `signer: ` and why, and
-nowhere else. /srv/signer, where the pages' signer has its files, is the host's
+line, and alone for any lines. A command fails where the page shows `signer: ` and why, or a state
+that is FROZEN, and nowhere else. /srv/signer, where the pages' signer has its files, is the host's
 folder, and `signer` is given that host's settings.
 """
 
@@ -20,6 +20,7 @@ from tests.signer_host import ISOLATED, Host
 
 PAGES = Path(__file__).parents[1] / "docs" / "runbooks"
 BIN = Path(sys.executable).parent
+_FAILS = re.compile(r"signer: |state +FROZEN$")
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -68,7 +69,7 @@ class Reader:
         """Run each step of a block and compare what it prints."""
         for step in block:
             printed, code = self.run(step.command)
-            assert bool(code) == any(line.startswith("signer: ") for line in step.shown), printed
+            assert bool(code) == any(map(_FAILS.match, step.shown)), printed
             shown = "\n".join(step.shown)
             assert agrees(shown, printed), f"{step.command}\nshows\n{shown}\nprinted\n{printed}"
 
@@ -99,7 +100,7 @@ class Reader:
 
     def _answer(self, command: str) -> str:
         """What is typed when asked: the first word of what is signed, or `typed`."""
-        signing = re.match(r"custody (?:--config \S+ )?\w+ (?:sign|veto) (\S+)", command)
+        signing = re.match(r"custody (?:--config \S+ )?\w+ (?:sign|veto) ([^- ]\S*)", command)
         if signing:
             return digest_words(digest((self.folder / signing[1]).read_bytes()))[0] + "\n"
         return self.typed

@@ -148,7 +148,11 @@ class Host:
                 self.assert_no_pin("".join(process.communicate()))
 
     def ask(self, job: wire.Job) -> wire.Result:
-        """Send one job to the serving signer."""
+        """Send one job to the serving signer, under a lease of now where it needs one."""
+        if job.WhichOneof("verb") in {"transfer", "nonce_open"}:
+            hello = self.ask(HELLO)
+            if hello.HasField("hello"):
+                self.ask(lease_job(hello, time=now()))
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.directory / "socket"))
             connection.settimeout(30)
@@ -158,7 +162,7 @@ class Host:
         return wire.Reply.FromString(frame).results[0]
 
     def lease(self, **changes: Any) -> None:
-        """Give the serving signer a lease of now, as the watchtower does."""
+        """Give the serving signer a lease of now, as the watchtower does, but for `changes`."""
         job = lease_job(self.ask(HELLO), **{"time": now()} | changes)
         assert self.ask(job).applied.digest
 

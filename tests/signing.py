@@ -20,6 +20,7 @@ from policies.statements import (
     Intent,
     Lease,
     Recover,
+    Resolved,
     Signed,
     Statement,
     decode,
@@ -75,7 +76,10 @@ class SignerRig:
         self.policy = parse_policy(file)
         hold_keys(softhsm, "hot-sol", "audit")
         self.steady = 0
-        self.leased = True
+        self.leased, self.off = (
+            True,
+            0,
+        )  # off: how far ahead of the host's the watchtower's clock is
         journal = Journal.create(path, replace(self.look(), wall=NOW - HOUR, tick=NOW - HOUR))
         token = softhsm.open()
         begin(token, journal)
@@ -99,6 +103,7 @@ class SignerRig:
     def set_clock(self, now: int) -> None:
         """Set the host's clock, as an operator or an attacker does: no time passes."""
         self.steady += self.now - now
+        self.off += self.now - now
         self.now = now
 
     def stop(self) -> None:
@@ -120,14 +125,19 @@ class SignerRig:
         return result
 
     def renew(self) -> None:
-        """Hand over a lease of now, unless the signer says nothing of itself."""
+        """Hand over a lease of now that resolves all, unless the signer says nothing of itself."""
         hello = self.ask_unleased(HELLO)
         if hello.HasField("hello"):
-            self.ask_unleased(lease_job(hello, time=self.now))
+            rows = self.journal.db.execute("SELECT wallet, asset, amount FROM committed")
+            resolved = tuple(
+                Resolved(wallet=wallet, asset=asset, amount=amount)
+                for wallet, asset, amount in rows
+            )
+            self.ask_unleased(lease_job(hello, time=self.now + self.off, resolved=resolved))
 
     def lease(self, **changes: Any) -> wire.Result:
         """Hand over a lease of now, as the watchtower makes it, but for `changes`."""
-        job = lease_job(self.ask_unleased(HELLO), **{"time": self.now} | changes)
+        job = lease_job(self.ask_unleased(HELLO), **{"time": self.now + self.off} | changes)
         return self.ask_unleased(job)
 
     def signed(self, job: wire.Job) -> wire.Signed:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -80,7 +81,7 @@ class TowerRig:
             policies={AUDIT: self.policy},
         )
         self.parts.links[AUDIT] = SimpleNamespace(  # type: ignore[assignment] # the port alone
-            gateway=self.signer, wake=asyncio.Event()
+            gateway=self.signer, wake=asyncio.Event(), hello=SimpleNamespace(epoch="")
         )
         self.tower = Chain(self.parts, self.urls)
 
@@ -143,9 +144,9 @@ class TowerRig:
             for data in travelling(*given):
                 receipts.store(connection, open_receipt({AUDIT}, data), data)
 
-    def lawful(self, *steps: Instruction, **changes: Any) -> str:
+    def lawful(self, *steps: Instruction, blockhash: Hash | None = None, **changes: Any) -> str:
         """Sign, hand the receipt in, send."""
-        tx = self.sign(*steps)
+        tx = self.sign(*steps, blockhash=blockhash)
         self.give(self.receipt(tx, **changes))
         return self.send(tx)
 

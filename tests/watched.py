@@ -30,37 +30,23 @@ from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower_wire
 from kura.watchtower.v1 import watchtower_pb2_grpc
 from policies.statements import digest, encode
-from signer.chains.solana_address import encode_address
-from signer.hsm import Token
-from tests import softhsm
 from tests.factories import (
-    COLD_ADDRESS,
     HOUR,
     SOL,
     key,
     make_book,
     make_change,
     make_unfreeze,
-    policy_file,
-    rule_text,
     sign,
-    wallet_text,
 )
 from tests.node_front import NodeFront
-from tests.signer_host import ISOLATED, SIGNER, Host, now, signatures
+from tests.signer_host import ISOLATED, SIGNER, Host, now
 from tests.signing import apply_statement
+from tests.watched_host import QUORUM, WALLETS, address_of, genesis
 
-WALLETS = ("hot-sol", "hot-two")
-QUORUM = ("alice", "carol")
-POOL = 64
-SWEEP_FEE = 10_000_000  # lamports, the policy's 0.01 SOL
 WAIT_SECONDS = 60.0
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.01
 _BIN = Path(sys.executable).parent
-
-
-def address_of(wallet: str) -> str:
-    return encode_address(bytes(key(wallet).verify_key))
 
 
 class Watched:
@@ -77,7 +63,7 @@ class Watched:
         self.rpc = JsonRpc(self.node_url, timeout=10)
         self._channels: dict[Identity, grpc.aio.Channel] = {}
         self.tower_key = create_key(folder / "watchtower.pem", None)
-        self.audit_key = self._genesis()
+        self.audit_key = genesis(self.host, self.tower_key.public)
         self._write_settings()
 
     @property
@@ -106,13 +92,16 @@ class Watched:
                 command += ["--settings", self.folder / f"{name}.toml"]
         start(self.folder, name, command, environment)
 
-    def stop(self, name: str) -> None:
-        stop(self.folder, name)
+    def log(self, name: str) -> str:
+        """All that a process has printed, over its restarts."""
+        return (self.folder / f"{name}.log").read_text()
 
     def kill(self, name: str) -> None:
         """SIGKILL, as the kernel does when memory is short; the process can be started again."""
         os.kill(int((self.folder / f"{name}.pid").read_text()), signal.SIGKILL)
         stop(self.folder, name)
+        if name == "signer":
+            self.signer.close()
 
     async def ask(self, *jobs: wire.Job) -> list[wire.Result]:
         """Send one frame to the signer; OSError and the like while it is not there."""
@@ -142,14 +131,14 @@ class Watched:
 
     async def close(self) -> None:
         for name in ("relay", "watchtower", "signer", "devnet"):
-            self.stop(name)
+            stop(self.folder, name)
         self.signer.close()
         await self.rpc.close()
         for channel in self._channels.values():
             await channel.close()
 
     async def lift_freezes(self) -> None:
-        """The quorum lifts whatever the signer is frozen by; wait until it is in force."""
+        """The quorum lifts what the signer is frozen by now; wait until that is in force."""
         status = await self.status()
         names = sorted(freeze.digest for freeze in status.freezes)
         orders = [
@@ -166,7 +155,7 @@ class Watched:
         await self.tower(Role.OFFICER, QUORUM[0]).LiftFreezes(request, timeout=10)
 
         async def lifted() -> bool:
-            return not (await self.status()).freezes
+            return (await self.status()).epoch != status.epoch
 
         await until("the freezes to be lifted", lifted)
 
@@ -174,12 +163,14 @@ class Watched:
         """Have the faucet bring an address to so many lamports, confirmed."""
         missing = lamports - await self.balance(address)
         if missing > 0:
-            await self.rpc.call("requestAirdrop", [address, missing])
+            name = await self.rpc.call("requestAirdrop", [address, missing])
+            await until("the faucet", lambda: self.confirmed(name))
 
-        async def paid() -> bool:
-            return await self.balance(address, "confirmed") >= lamports
-
-        await until("the faucet", paid)
+    async def confirmed(self, transaction_id: str) -> bool:
+        """Tell whether the chain shows a transaction as confirmed."""
+        answer = await self.rpc.call("getSignatureStatuses", [[transaction_id]])
+        status = answer["value"][0]
+        return bool(status) and status["confirmationStatus"] in {"confirmed", "finalized"}
 
     async def balance(self, address: str, commitment: str = "processed") -> int:
         answer = await self.rpc.call("getBalance", [address, {"commitment": commitment}])
@@ -204,48 +195,6 @@ class Watched:
         ]
         (result,) = await self.ask(apply_statement(book, changes))
         assert result.applied.digest or "BOOK_OUT_OF_ORDER" in result.refusal.code, result
-
-    def _genesis(self) -> str:
-        """Make the token with both wallets' keys and install the policy; the audit key."""
-        made = self.host.done("init", "--so-pin-file", self.host.directory / "so-pin").split()
-        audit_key = made[2]
-        self._import_keys()
-        two = wallet_text(
-            WALLETS[1],
-            tier="hot",
-            address=address_of(WALLETS[1]),
-            signer=audit_key,
-            key_origin="import",
-            nonce_pool=POOL,
-            beyond_recall="1000000 SOL",
-        )
-        sweep = f'[wallets.{WALLETS[1]}.sweep]\nto = "{COLD_ADDRESS}"\nfee = "0.01 SOL"\n'
-        policy = policy_file(
-            signer=audit_key,
-            key_origin="import",
-            nonce_pool=POOL,
-            watchtower=self.tower_key.public,
-            more=two + sweep + "count = 24\n" + rule_text("customers-two", wallet=WALLETS[1]),
-        )
-        files = self.host.file("policy", policy), self.host.file("s", signatures(policy, *QUORUM))
-        self.host.done("policy", "install", *files, typed=digest(policy) + "\n")
-        return audit_key
-
-    def _import_keys(self) -> None:
-        """By this process, which must have no other token open."""
-        softhsm._finalise()
-        before = os.environ.get("SOFTHSM2_CONF")
-        os.environ["SOFTHSM2_CONF"] = str(self.host.directory / "softhsm2.conf")
-        try:
-            token = Token.open(softhsm.MODULE, "kura", self.host.pin)
-            for wallet in WALLETS:
-                softhsm.import_key(token._session, wallet, bytes(key(wallet)))
-            token.close()
-        finally:
-            softhsm._finalise()
-            del os.environ["SOFTHSM2_CONF"]
-            if before is not None:
-                os.environ["SOFTHSM2_CONF"] = before
 
     def _write_settings(self) -> None:
         relay = self.pki.issue(Identity(Role.RELAY, "hot-1"))
@@ -285,7 +234,7 @@ async def watched(nodes: int = 1, slot_ms: int = 400) -> AsyncIterator[Watched]:
                 for wallet in WALLETS:
                     await ground.fund(address_of(wallet), 1_000 * SOL)
                 await ground.apply_book()
-                await until("a lease", lambda: _leased(ground))
+                await until("a lease", lambda: leased(ground))
                 try:
                     yield ground
                 finally:
@@ -322,7 +271,7 @@ async def _quietly(look: Callable[[], Awaitable[bool]]) -> bool:
         return False
 
 
-async def _leased(ground: Watched) -> bool:
+async def leased(ground: Watched) -> bool:
     return (await ground.status()).lease_until > now()
 
 

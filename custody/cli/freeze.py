@@ -75,7 +75,10 @@ def list_freezes() -> None:
     For example: custody freeze list
     """
     _, known = _known()
-    print_table(_HEAD, [item.row for item in known])
+    if known:
+        print_table(_HEAD, [item.row for item in known])
+    else:
+        print_line("nothing is frozen")
 
 
 @app.command

@@ -7,7 +7,13 @@ import grpc
 from custody.cli.session import CommandError
 from custody.cli.tower import WatchtowerUnreachableError
 from custody.cli.trust import RefusedAnywayError, UntrustedError
-from custody.client import ConfigError, CustodyRefused, CustodyUnreachableError, KeyFileError
+from custody.client import (
+    ConfigError,
+    CustodyRefused,
+    CustodyUnreachableError,
+    KeyFileError,
+    UncertifiedError,
+)
 from policies.advice import NEXT
 from policies.codes import Code, Refusal
 
@@ -15,7 +21,15 @@ _UNREACHABLE = (
     "next: check that it runs and answers there, that ca, certificate and key in the settings are "
     "of its CA, and that target is a name in its own certificate"
 )
-_IN_WORDS = (CommandError, ConfigError, KeyFileError, UntrustedError, OSError, ValueError)
+_IN_WORDS = (
+    CommandError,
+    ConfigError,
+    KeyFileError,
+    UncertifiedError,
+    UntrustedError,
+    OSError,
+    ValueError,
+)
 
 
 def words_of(error: Exception, who: str = "custody") -> Sequence[str] | None:

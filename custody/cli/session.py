@@ -3,7 +3,7 @@
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -13,6 +13,7 @@ from threading import Timer
 from typing import TypeVar
 
 from custody.asks import Ask
+from custody.certified import require_certified
 from custody.cli.output import print_note
 from custody.cli.trust import UntrustedError, open_policy
 from custody.client import CustodyClient
@@ -52,8 +53,18 @@ def connect(config: ClientConfig, key: SigningKey | None = None) -> CustodyClien
     return _SpokenClient(config.target, config.tls, key, config.name or "", patience=PATIENCE)
 
 
+def certified(shown: wire.Withdrawal, policy: Policy, config: ClientConfig) -> wire.Withdrawal:
+    """Return what custody shows, when an end has the receipt of the pinned policy's signer."""
+    pinned = policy.wallets.values() if config.policy_digest else ()
+    require_certified(shown, {wallet.name: {wallet.signer} for wallet in pinned})
+    return shown
+
+
 class _SpokenClient(CustodyClient):
-    """Says once that it waits, when an answer does not come soon."""
+    """Says once that it waits, when an answer does not come soon.
+
+    What it shows is certified on the screen, by the pinned policy (see `certified`).
+    """
 
     _silent = True
 
@@ -65,6 +76,9 @@ class _SpokenClient(CustodyClient):
             return super()._call(ask)
         finally:
             timer.cancel()
+
+    def _certify(self, answer: T, names: Sequence[str] = ()) -> T:  # noqa: ARG002
+        return answer
 
     def _say(self) -> None:
         if self._silent:

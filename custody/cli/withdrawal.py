@@ -1,4 +1,4 @@
-"""`custody withdrawal`: ask for one, follow it, take it back."""
+"""`custody withdrawal`: ask for one, follow it, take it back, kill it."""
 
 from datetime import timedelta
 from itertools import islice
@@ -12,6 +12,7 @@ from custody.cli.changes import WEEK_HOURS
 from custody.cli.output import amount_words, clipped, print_line, print_table
 from custody.cli.session import (
     CommandError,
+    certified,
     connect,
     own_key,
     require_pin,
@@ -21,7 +22,8 @@ from custody.cli.session import (
 )
 from custody.cli.trust import UntrustedError, read_intent
 from custody.cli.withdrawal_record import print_withdrawal, state_words
-from custody.client import State, state_of
+from custody.client import State, UncertifiedError, state_of
+from custody.client_config import ClientConfig
 from custody.filters import WAITING
 from kura.custody.v1 import custody_pb2 as wire
 from policies.policy import Policy
@@ -74,7 +76,7 @@ def create(  # noqa: PLR0913 - the fields of an intent
             memo=memo,
             expires_in=timedelta(hours=expires_in),
         )
-    print_withdrawal(made.name, made, policy)
+    print_withdrawal(made.name, certified(made, policy, config), policy)
 
 
 @app.command
@@ -85,7 +87,8 @@ def show(name: Name, /) -> None:
     """
     config, asked = settings(), withdrawal_name(name)
     with connect(config) as custody:
-        print_withdrawal(asked, custody.get_withdrawal(asked), shown_policy(custody, config))
+        shown, policy = custody.get_withdrawal(asked), shown_policy(custody, config)
+    print_withdrawal(asked, certified(shown, policy, config), policy)
 
 
 @app.command(name="list")
@@ -112,7 +115,7 @@ def list_withdrawals(
         found = custody.list_withdrawals(
             states=state, wallet=wallet, waiting_for=waiting_for, request_id=request_id
         )
-        rows = [_row(item, policy) for item in islice(found, limit)]
+        rows = [_row(item, policy, config) for item in islice(found, limit)]
     print_table(("STATE", "WAITS FOR", "AMOUNT", "REQUEST ID", "TO", "NAME"), rows)
 
 
@@ -124,7 +127,22 @@ def cancel(name: Name, /) -> None:
     """
     config, asked = settings(), withdrawal_name(name)
     with connect(config, own_key(config)) as custody:
-        print_line(state_words(custody.cancel(asked)))
+        cancelled, policy = custody.cancel(asked), shown_policy(custody, config)
+    print_line(state_words(certified(cancelled, policy, config)))
+
+
+@app.command
+def kill(name: Name, /) -> None:
+    """Make a signed withdrawal that has not landed unable to land; works under freeze.
+
+    It is paid all the same when the chain has it by now: see what becomes of it.
+
+    For example: custody withdrawal kill 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15…
+    """
+    config, asked = settings(), withdrawal_name(name)
+    with connect(config) as custody:
+        killed, policy = custody.kill_withdrawal(asked), shown_policy(custody, config)
+    print_line(state_words(certified(killed, policy, config)))
 
 
 @app.command
@@ -141,14 +159,15 @@ def wait(
     config, asked = settings(), withdrawal_name(name)
     with connect(config) as custody:
         ended = custody.wait(asked, timeout=timedelta(seconds=timeout))
-        print_withdrawal(asked, ended, shown_policy(custody, config))
+        policy = shown_policy(custody, config)
+    print_withdrawal(asked, certified(ended, policy, config), policy)
     return 0 if state_of(ended) is State.COMPLETED else 1
 
 
-def _row(shown: wire.Withdrawal, policy: Policy) -> tuple[str, ...]:
+def _row(shown: wire.Withdrawal, policy: Policy, config: ClientConfig) -> tuple[str, ...]:
     try:
-        intent = read_intent(shown.name, shown)
-    except UntrustedError as error:
+        intent = read_intent(shown.name, certified(shown, policy, config))
+    except (UntrustedError, UncertifiedError) as error:
         return ("NOT VERIFIED", "", "", "", "", f"{clipped(shown.name)}: {error}")
     amount = amount_words(policy, str(intent.amount), intent.asset)
     to = intent.destination.address

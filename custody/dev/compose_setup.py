@@ -28,7 +28,7 @@ from custody.dev.genesis import (
     first_book,
     sign_first,
 )
-from custody.dev.layout import OFFICERS, REQUESTER, UNIT_LIMIT, UNIT_PRICE
+from custody.dev.layout import OFFICERS, REQUESTER, UNIT_LIMIT, UNIT_PRICE, audit_key_lines
 from custody.dev.pki import Authority
 from custody.identity import Identity, Role
 from custody.keys import SigningKey, create_key
@@ -73,7 +73,8 @@ def files(volumes: Path, users: Mapping[str, int]) -> None:
     wanted = digest(draft.read_bytes())
     (handover / "policy.digest").write_text(wanted + "\n")
     for file in clients.glob("*.toml"):
-        file.write_text(file.read_text() + f'policy_digest = "{wanted}"\n')
+        lines = [f'policy_digest = "{wanted}"', *audit_key_lines(draft.read_bytes())]
+        file.write_text("\n".join([file.read_text().rstrip("\n"), *lines]) + "\n")
     (handover / "policy.signatures").write_text(sign_first(keys, "policy", wanted))
     (clients / "book.signatures").write_text(sign_first(keys, "book", digest(first_book())))
     for name, user in users.items():

@@ -10,7 +10,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from custody.calls import CustodyRefused, CustodyUnreachableError
+from custody.client import (
+    CustodyClient,
+    CustodyRefused,
+    CustodyUnreachableError,
+    State,
+    state_of,
+)
 from custody.dev.demo_refusals import refused_by_custody, refused_by_signer
 from custody.dev.layout import WALLET
 from custody.dev.processes import ProcessError, seen
@@ -38,7 +44,8 @@ def main() -> int:
         system.up()
         _show_processes(stage)
         _pay(stage)
-        print("\n3. Refused, and by whom.")
+        _freeze(stage)
+        print("\n4. Refused, and by whom.")
         refused_by_custody(stage)
         refused_by_signer(stage)
     except (
@@ -99,6 +106,33 @@ def _pay(stage: Stage) -> None:
         stage.report["balances"].append(entry)
         print(f"     {address:44}  {was:>14,} → {now:>14,}  fees {fee:,}")
         stage.expect(f"the balance of {address} is right to the lamport", kept=now - was == change)
+
+
+def _freeze(stage: Stage) -> None:
+    """One officer stops everything; two let it go on."""
+    system, lift = stage.system, str(stage.system.layout.folder / "lift.signatures")
+    print("\n3. One officer freezes every wallet; a quorum of two lifts that.")
+    stage.command("bob", "freeze", "create", "all")
+    with system.client("exchange") as custody:
+        made = stage.create(custody, "order-1003", system.customers[0], SMALL)
+        waits = system.until("FROZEN", lambda: _waiting(custody, made.name, "FROZEN"))
+        stage.command("alice", "freeze", "list")
+        for officer in ("alice", "carol"):
+            stage.command(officer, "freeze", "sign", "--signatures", lift, "--yes")
+        stage.expect("nothing is signed while frozen", kept=not waits.transaction_id)
+        stage.command("alice", "freeze", "lift", "--signatures", lift, "--yes")
+        paid = custody.wait(made.name)
+    state = state_of(paid)
+    print(f"\n   {state}: {_sol(int(paid.amount))}, which had waited for {waits.waiting_for}")
+    stage.expect("what waited under the freeze is paid", kept=state is State.COMPLETED)
+    stage.report["freezes"].append(
+        {"wallet": "*", "by": "bob", "lifted_by": ["alice", "carol"], "then": state}
+    )
+
+
+def _waiting(custody: CustodyClient, name: str, what: str) -> wire.Withdrawal | None:
+    withdrawal = custody.get_withdrawal(name)
+    return withdrawal if withdrawal.waiting_for == what else None
 
 
 def _show_paid(stage: Stage, paid: wire.Withdrawal, approvals: list[str]) -> None:

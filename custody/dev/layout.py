@@ -117,7 +117,15 @@ def write_settings(layout: Layout) -> None:
         if layout.policy.exists():
             lines.append(f'policy_digest = "{_pinned(layout, identity.name)}"')
         lines += _tls_lines(authority.issue(identity))
+        if layout.policy.exists():
+            lines += audit_key_lines(layout.policy.read_bytes())
         layout.client(identity.name).write_text("\n".join(lines) + "\n")
+
+
+def audit_key_lines(policy: bytes) -> list[str]:
+    """Return the settings by which a client checks the receipts of each wallet's signer."""
+    wallets = parse_policy(policy).wallets.values()
+    return ["[audit_keys]", *(f'{wallet.name} = ["{wallet.signer}"]' for wallet in wallets)]
 
 
 def _pinned(layout: Layout, name: str) -> str:

@@ -21,6 +21,7 @@ class Stage:
         default_factory=lambda: {
             "withdrawals": [],
             "balances": [],
+            "freezes": [],
             "refusals": [],
             "processes": [],
         }

@@ -18,7 +18,7 @@ from custody.watchtower.database import Database
 from custody.watchtower.nodes import Node
 from custody.watchtower.outflows import LyingNodeError, signer_place
 from custody.watchtower.receipts import Cursor
-from custody.watchtower.suspects import Suspect, Verdict
+from custody.watchtower.suspects import Suspect
 from policies.policy import Wallet
 
 PAUSE_SECONDS = 0.25
@@ -121,8 +121,6 @@ class Follower:
         if place is None:
             return  # an inflow
         lost = -shown.changes[place] if place < len(shown.changes) else 0
-        suspect = Suspect(
-            name, self.wallet.name, listed.slot, lost, shown.transaction, Verdict.UNDECIDED
-        )
+        suspect = Suspect(name, self.wallet.name, listed.slot, lost, shown.transaction)
         if suspects.add(self._database, suspect):
             self._suspected(suspect)

@@ -55,13 +55,14 @@ class Ladder:
         if not self.under_way:
             return
         ids, blockhash = [r.transaction_id for r in self.under_way], self.under_way[0].blockhash
-        lives = await self._nodes.first(lambda node: node.is_recent(blockhash))
-        _, standings = await self._nodes.first(lambda node: node.standings(ids))
-        self.paid |= any(standing and standing.err is None for standing in standings)
+        lives = any(await self._nodes.some(lambda node: node.is_recent(blockhash)))
+        told = await self._nodes.some(lambda node: node.standings(ids))
+        each = list(zip(*(standings for _, standings in told), strict=True))
+        self.paid |= any(item and item.err is None for standings in each for item in standings)
         self.under_way = [
             rung
-            for rung, standing in zip(self.under_way, standings, strict=True)
-            if standing is None and lives
+            for rung, standings in zip(self.under_way, each, strict=True)
+            if lives and not any(standings)
         ]
 
 

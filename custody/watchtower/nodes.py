@@ -160,6 +160,23 @@ class Nodes:
                 task.cancel()
         raise NodeError("no node answers: " + "; ".join(str(task.exception()) for task in tasks))
 
+    async def some(self, question: Callable[[HistoryNode], Awaitable[T]]) -> list[T]:
+        """Return the answers of the nodes that are in order, or of any that answers.
+
+        NodeError when there is none.
+        """
+        sound = [node for node in self.each if not self.problem_of(node)] or self.each
+        told = await asyncio.gather(*(question(node.ask) for node in sound), return_exceptions=True)
+        answers = list[T]()
+        for item in told:
+            if not isinstance(item, BaseException):
+                answers.append(item)
+            elif not isinstance(item, ChainError):
+                raise item
+        if not answers:
+            raise NodeError("no node answers: " + "; ".join(str(item) for item in told))
+        return answers
+
     async def _check(self, node: Node, learned: Callable[[str], None]) -> None:
         while True:
             try:

@@ -33,8 +33,8 @@ CREATE TABLE IF NOT EXISTS signed (
   height INTEGER NOT NULL DEFAULT 0,
   receipt BLOB NOT NULL
 );
-CREATE INDEX IF NOT EXISTS signed_open ON signed (wallet, state, slot)
-  WHERE state IN ('SENT', 'SEEN');
+CREATE INDEX IF NOT EXISTS signed_sent ON signed (wallet) WHERE state = 'SENT';
+CREATE INDEX IF NOT EXISTS signed_seen ON signed (wallet, slot) WHERE state = 'SEEN';
 CREATE TABLE IF NOT EXISTS ended (intent TEXT PRIMARY KEY, receipt BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (
   audit_key TEXT NOT NULL,

@@ -2,7 +2,8 @@
 
 The signer checks the transaction's bytes against its journal. One that it signed itself comes back
 with its receipt, and the pause is over. Any other is proven theft: the signer freezes and signs the
-sweep, and what is left goes to the pinned address for as long as the policy's count lasts.
+sweep, and what is left or paid in goes to the pinned address, until a quorum lifts the freeze (the
+signer's epoch is another then) or the policy's count is used up.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ from dataclasses import replace
 import structlog
 
 from custody.chains.errors import ChainError
-from custody.chains.solana import Commitment
 from custody.chains.solana_history import HistoryNode, Listed
 from custody.gateway import SignerUnreachableError
 from custody.watchtower import freezes, receipts, suspects
@@ -82,8 +82,9 @@ class Responder:
 
     async def _respond(self) -> None:
         try:
-            for suspect in self.undecided():
-                await self._decide(suspect)
+            while self.undecided() and not self._proofs():
+                if not await self._decide(self.undecided()[0]):
+                    break
             if self._proofs():
                 await self._sweep()
         except (ChainError, SignerUnreachableError) as error:
@@ -91,7 +92,25 @@ class Responder:
         except Exception:
             log.exception("fault", wallet=self.wallet.name, next="trying again")
 
-    async def _decide(self, suspect: Suspect) -> None:
+    async def _sweep(self) -> None:
+        """Ask again while something is left and the ladder before has done what it could.
+
+        A thief's further transactions are asked about then, so that they use up no sweeps.
+        """
+        self._ladder.send()
+        await self._ladder.look()
+        waits = self._ladder.under_way and not self._ladder.paid
+        left = await self._is_left()
+        if self.undecided() and not (left and waits) and await self._decide(self.undecided()[0]):
+            return
+        if self._used_up or self._is_lifted():
+            if not self._ladder.under_way:
+                self._done()
+        elif left and not waits:
+            await self._decide(self._proofs()[0])
+
+    async def _decide(self, suspect: Suspect) -> bool:
+        """Have the signer say what it is; False when it does not."""
         try:
             blockhash, result = await self._ask(suspect)
         except SignerUnreachableError as error:
@@ -106,19 +125,9 @@ class Responder:
         else:
             words = f"the signer says {result.refusal.code}: {result.refusal.message}"
             self._alarm_unproven(suspect, words)
-
-    async def _sweep(self) -> None:
-        """Ask again while something is left and the ladder before has done what it could."""
-        self._ladder.send()
-        await self._ladder.look()
-        if not await self._is_left("processed") and not await self._is_left("confirmed"):
-            self._done()
-        elif self._used_up:
-            if not self._ladder.under_way:
-                self._done()
-        elif self._ladder.paid or not self._ladder.under_way:
-            blockhash, result = await self._ask(self._proofs()[0])
-            self._climb(blockhash, result)
+            self.suspects.append(self.suspects.pop(self.suspects.index(suspect)))
+            return False
+        return True
 
     async def _ask(self, suspect: Suspect) -> tuple[bytes, wire.Result]:
         """Return the blockhash named and the signer's answer."""
@@ -148,9 +157,6 @@ class Responder:
     def _climb(self, blockhash: bytes, result: wire.Result) -> None:
         """Keep the receipts of a sweep and send it; without one, its count is used up."""
         if result.WhichOneof("outcome") != "swept":
-            if result.refusal.code != Code.LIMIT_EXCEEDED:
-                words = f"{result.refusal.code}: {result.refusal.message}"
-                raise SignerUnreachableError(f"the signer does not sweep: {words}")
             self._use_up()
             return
         opened = [(self._opened(data), data) for data in result.swept.receipts]
@@ -188,15 +194,24 @@ class Responder:
     def _proofs(self) -> list[Suspect]:
         return [item for item in self.suspects if item.verdict is Verdict.THEFT]
 
-    async def _is_left(self, commitment: Commitment) -> bool:
+    async def _is_left(self) -> bool:
         """Tell whether what is left is worth a sweep: two fees."""
         address, fee = self.wallet.address, self.wallet.sweep.fee if self.wallet.sweep else 0
-        left = await self._nodes.first(lambda node: node.balance(address, commitment))
-        return left >= 2 * fee > 0
+        balances = await self._nodes.some(lambda node: node.balance(address, "processed"))
+        return max(balances) >= 2 * fee > 0
+
+    def _is_lifted(self) -> bool:
+        """Tell whether a quorum lifted the freeze, as far as the signer said."""
+        link, proof = self._parts.links.get(self.wallet.signer), self._proofs()[-1]
+        return bool(link and link.hello and link.hello.epoch != proof.epoch)
 
     def _proven(self, suspect: Suspect) -> None:
+        if suspect.verdict is Verdict.THEFT:
+            return
         freezes.prove_theft(self._parts, self.wallet.signer, suspect.transaction)
-        self._settle(suspect, Verdict.THEFT)
+        link = self._parts.links.get(self.wallet.signer)
+        hello = link.hello if link else None
+        self._settle(replace(suspect, epoch=hello.epoch if hello else ""), Verdict.THEFT)
         words = f"{self.wallet.name}'s key signed what its signer did not: all is frozen"
         self._alarm("THEFT", words, _STOLEN, suspect)
 
@@ -212,6 +227,7 @@ class Responder:
     def _done(self) -> None:
         for suspect in self._proofs():
             self._settle(suspect, Verdict.SWEPT)
+        self._used_up = False
         log.warning("sweep is over", wallet=self.wallet.name)
 
     def _use_up(self) -> None:
@@ -221,7 +237,7 @@ class Responder:
             self._parts.alarm("THEFT", words, _USED_UP, wallet=self.wallet.name)
 
     def _settle(self, suspect: Suspect, verdict: Verdict) -> None:
-        self.suspects.remove(suspect)
+        self.suspects = [item for item in self.suspects if not item.is_same(suspect)]
         if verdict is Verdict.THEFT:
             self.suspects.append(replace(suspect, verdict=verdict))
         suspects.decide(self._parts.database, suspect, verdict)

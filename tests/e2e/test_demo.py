@@ -28,6 +28,12 @@ def test_the_demonstration_keeps_its_promises(tmp_path: Path) -> None:
         ("signer", "SIGNATURE_INVALID"),
         ("signer", "APPROVAL_INVALID"),
     ]
+    (freeze,) = report["freezes"]
+    assert (freeze["by"], freeze["lifted_by"], freeze["then"]) == (
+        "bob",
+        ["alice", "carol"],
+        "COMPLETED",
+    )
     hot, *customers = report["balances"]
     paid = sum(int(entry["after"]) - int(entry["before"]) for entry in customers)
     assert int(hot["before"]) - int(hot["after"]) == paid + int(hot["fee"])

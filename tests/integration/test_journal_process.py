@@ -58,7 +58,7 @@ def test_kill_9_after_reserve_keeps_the_reservation_and_frees_the_file(tmp_path:
     journal = Journal(path)
     kept = Requests(journal).find("exchange", "w-1")
     assert kept
-    assert kept == Past(kept.number, reservation().digest, State.RESERVED, kept.signature, b"m")
+    assert kept == Past(kept.number, reservation().digest, State.RESERVED, kept.signature, b"m", 5)
     counted = usage(journal, ("hot-sol", "SOL"), [TOTAL])[TOTAL]
     assert counted.spent(Period.DAY, journal.last_moment().tick) == (5, 1)
     journal.close()

@@ -1,5 +1,6 @@
 """The watchtower's process before a real signer: leases, orders of officers, kill -9, restarts."""
 
+import base64
 import os
 import signal
 from collections.abc import Iterator
@@ -7,16 +8,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from solders.hash import Hash
 
+from custody.chains.solana_checks import nonce_address
 from custody.client import CustodyRefused
+from custody.identity import ROLES, Role
 from kura.signer.v1 import signer_pb2 as signer_wire
+from kura.watchtower.v1 import watchtower_pb2
 from policies.codes import Code
-from policies.statements import Signed, digest
-from tests.factories import HOUR, key, make_freeze, make_unfreeze, policy_file, sign
+from policies.policy_file import parse_policy
+from policies.receipts import statement_of
+from policies.statements import Ack, Signed, Veto, decode, digest, verify
+from tests.factories import (
+    HOUR,
+    SOL,
+    key,
+    make_change,
+    make_freeze,
+    make_unfreeze,
+    policy_file,
+    public,
+    sign,
+)
+from tests.integration.test_recovery import arguments, lose_journal, prepare
 from tests.integration.test_signer_main import genesis
-from tests.integration.tower import Tower, leased
+from tests.integration.tower import Tower, leased, until
 from tests.signer_host import Host, now, temporary_host
+from tests.signing import nonce_open
 
 STATUS = signer_wire.Job(status=signer_wire.Status())
 
@@ -36,6 +56,12 @@ def made() -> Iterator[tuple[Host, str]]:
 def host(made: tuple[Host, str]) -> Iterator[Host]:
     with temporary_host(made[0]) as copy:
         yield copy
+
+
+@pytest.fixture
+def policy(host: Host) -> bytes:
+    with host.serving():
+        return host.ask(STATUS).status.policy
 
 
 @pytest.fixture
@@ -143,3 +169,169 @@ def test_orders_that_are_none(tower: Tower, host: Host, order: Signed, code: Cod
             officer.create_freeze(order)
         assert caught.value.refusal.code is code
         assert not tower.status().freezes
+
+
+def test_a_journal_that_went_back_gets_no_lease_any_more(
+    tower: Tower, host: Host, made: tuple[Host, str]
+) -> None:
+    """A copy of token and journal together: the signer itself cannot know."""
+    with all_running(tower, host), tower.client() as officer:
+        assert officer.create_freeze(freeze())
+        tower.until(lambda s: s.signers[0].sequence == host.ask(STATUS).status.sequence)
+    with (
+        temporary_host(made[0]) as older,
+        older.serving(),
+        tower.relay(older.directory / "socket"),
+    ):
+        status = tower.until(lambda s: "went back" in s.reason)
+        assert status.state == "FROZEN"
+        assert not older.ask(STATUS).status.lease_until
+    tower.kill()
+    tower.start()
+    with host.serving(), tower.relay(host.directory / "socket"):  # the right one is not enough
+        status = tower.until(lambda s: bool(s.signers[0].journal))
+        assert "went back" in status.signers[0].problem
+        assert not host.ask(STATUS).status.lease_until
+        assert [alarm.kind for alarm in tower.status().alarms] == ["ROLLBACK"]
+
+
+def test_policy_versions_wait_from_their_first_sight(
+    tower: Tower, host: Host, made: tuple[Host, str]
+) -> None:
+    with all_running(tower, host), tower.client() as officer:
+        before = host.ask(STATUS).status.policy
+        file = next_version(before, "1 hour")
+        with pytest.raises(CustodyRefused) as caught:
+            officer.create_policy_version(file, changes(file, before, "alice"))
+        assert caught.value.refusal.code is Code.QUORUM_MISSING
+        earliest = officer.create_policy_version(file, changes(file, before, "alice", "carol"))
+        assert earliest > now() + 23 * HOUR
+        tower.kill()
+        tower.start()
+        assert officer.create_policy_version(file, []) == earliest
+        assert [item.digest for item in tower.status().proposals] == [digest(file)]
+        officer.create_veto(veto(file, "bob"))
+        with pytest.raises(CustodyRefused) as caught:
+            officer.create_policy_version(file, [])
+        assert caught.value.refusal.code is Code.POLICY_VETOED
+        with pytest.raises(CustodyRefused) as caught:
+            officer.create_veto(veto(file, "bob", by="mallory"))
+        assert caught.value.refusal.code is Code.VETO_INVALID
+
+
+def next_version(before: bytes, delay: str) -> bytes:
+    """Return a version that follows `before` and loosens: another change delay."""
+    text = before.decode().replace("version = 1\n", "version = 2\n")
+    text = text.replace('previous = ""', f'previous = "{digest(before)}"')
+    return text.replace('\ndelay = "24 hours"', f'\ndelay = "{delay}"').encode()
+
+
+def changes(file: bytes, before: bytes, *people: str) -> list[Signed]:
+    of = {"previous": digest(before), "expires": now() + HOUR}
+    made = [make_change("policy", digest(file), person, **of) for person in people]
+    return [sign(key(change.person), change) for change in made]
+
+
+def veto(file: bytes, person: str, by: str = "") -> Signed:
+    order = Veto(key=public(person), person=person, change=digest(file))
+    return sign(key(by or person), order)
+
+
+def test_receipts_and_a_recovery(tower: Tower, host: Host, policy: bytes) -> None:
+    """After it, no lease before each nonce that the lost journal may have used has moved."""
+    devnet, address = tower.devnet, parse_policy(policy).wallets["hot-sol"].address
+    with all_running(tower, host), tower.client() as officer:
+        devnet.call("requestAirdrop", [address, 10 * SOL])
+        until(lambda: devnet.call("getBalance", [address])["value"], bool)
+        opened = host.ask(nonce_open(blockhash=blockhash(tower)))
+        [ack] = tower.submit([opened.receipt])
+        said = decode(Ack, ack.statement)
+        assert said.receipt == digest(statement_of(opened.receipt))
+        assert verify(public("watchtower"), Signed(ack.statement, ack.signature))
+        assert tower.submit([opened.receipt])[0].statement == ack.statement
+        forged = bytearray(opened.receipt)
+        forged[-9] ^= 1
+        assert [bool(item.statement) for item in tower.submit([bytes(forged), b""])] == [False] * 2
+        account = nonce_address(address, 0)
+        tower.send(opened.signed.transaction)
+        first = until(lambda: nonce_value(tower, account), bool)
+        assert officer.create_freeze(freeze())
+    lose_journal(host)
+    file = prepare(host)
+    host.done(*arguments(host, file, policy, "alice", "carol"))
+    recover = file.read_bytes()
+    with host.serving(), tower.relay(host.directory / "socket"), tower.client() as officer:
+        tower.until(lambda s: "recover by quorum" in s.signers[0].problem)
+        with pytest.raises(CustodyRefused) as caught:
+            officer.create_recovery(recover, recovery_changes(recover, policy, "alice"))
+        assert caught.value.refusal.code is Code.QUORUM_MISSING
+        signed = recovery_changes(recover, policy, "alice", "carol")
+        officer.create_recovery(recover, signed)
+        officer.create_recovery(recover, signed)
+        status = tower.until(lambda s: "1 nonces" in s.signers[0].problem)
+        assert account in status.signers[0].problem
+        assert not status.freezes  # they went with the journal
+        assert not host.ask(STATUS).status.lease_until
+        tower.kill()
+        tower.start()
+        tower.until(lambda s: "1 nonces" in s.signers[0].problem)
+        advanced = host.ask(nonce_advance(first))
+        assert advanced.HasField("signed"), advanced
+        assert tower.submit([advanced.receipt])[0].statement
+        tower.send(advanced.signed.transaction)
+        tower.until(leased)
+
+
+def nonce_advance(value: bytes) -> signer_wire.Job:
+    budget = signer_wire.ComputeBudget(unit_limit=1000, unit_price=0)
+    job = signer_wire.NonceAdvance(wallet="hot-sol", index=0, nonce_value=value, budget=budget)
+    return signer_wire.Job(nonce_advance=job)
+
+
+def blockhash(tower: Tower) -> bytes:
+    latest = tower.devnet.call("getLatestBlockhash", [{"commitment": "confirmed"}])
+    return bytes(Hash.from_string(latest["value"]["blockhash"]))
+
+
+def nonce_value(tower: Tower, account: str) -> bytes | None:
+    """Return the finalised value of a nonce account."""
+    options = {"commitment": "finalized", "encoding": "base64"}
+    found = tower.devnet.call("getAccountInfo", [account, options])["value"]
+    return base64.b64decode(found["data"][0])[40:72] if found else None
+
+
+def recovery_changes(recover: bytes, policy: bytes, *people: str) -> list[Signed]:
+    of = {"previous": digest(policy), "expires": now() + HOUR}
+    made = [make_change("recover", digest(recover), person, **of) for person in people]
+    return [sign(key(change.person), change) for change in made]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_method_is_for_its_roles(tower: Tower, role: Role) -> None:
+    tower.start()
+    methods = [name for name in ROLES if name.startswith("/kura.watchtower")]
+    assert len(methods) == len(watchtower_pb2.DESCRIPTOR.services_by_name["Watchtower"].methods)
+    for name in methods:
+        code = tower.code_of(role, name.rpartition("/")[2])
+        assert (code is not grpc.StatusCode.PERMISSION_DENIED) == (role in ROLES[name]), name
+
+
+def test_one_process_at_a_time(tower: Tower) -> None:
+    tower.start()
+    second = tower.spawn("watchtower")
+    words, _ = second.communicate(timeout=30)
+    assert second.returncode == 1
+    assert "is another watchtower serving from it?" in words
+
+
+def test_a_relay_that_speaks_for_nobody_of_ours(tower: Tower, tmp_path: Path) -> None:
+    with temporary_host() as other:
+        audit_key = other.done("init", "--so-pin-file", other.directory / "so-pin").split()[2]
+        keygen = other.done("keygen", "hot-sol").split()
+        address = keygen[keygen.index("address") + 1]
+        genesis(other, policy_file(signer=audit_key, address=address))
+        tower.start()
+        with other.serving(), tower.relay(other.directory / "socket"):
+            until(tower.log, lambda log: f"{audit_key} is none of this watchtower's" in log)
+            assert not other.ask(STATUS).status.lease_until
+            assert tower.status().state == "PAUSED"

@@ -1,5 +1,6 @@
 """A watchtower's process with what is around it: a devnet, a signer's host, a relay, officers."""
 
+import base64
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -21,6 +23,7 @@ from custody.dev.pki import Authority
 from custody.identity import Identity, Role
 from custody.tls import TlsFiles
 from kura.watchtower.v1 import watchtower_pb2 as wire
+from kura.watchtower.v1 import watchtower_pb2_grpc
 from tests.factories import key
 from tests.integration.test_devnet import Devnet
 
@@ -103,6 +106,34 @@ class Tower:
         tls = self.authority.issue(Identity(role, "somebody"))
         with Watchtower(f"localhost:{self.port}", tls, timedelta(seconds=15)) as tower:
             yield tower
+
+    def submit(self, receipts: list[bytes]) -> list[wire.SignedStatement]:
+        """Hand receipts over as the worker does; return the acks."""
+        with self.stub(Role.SERVER) as stub:
+            request = wire.SubmitReceiptsRequest(receipts=receipts)
+            return list(stub.SubmitReceipts(request, timeout=10).acks)
+
+    def code_of(self, role: Role, method: str) -> grpc.StatusCode:
+        """Call a method with nothing in it; return how the call ended."""
+        with self.stub(role) as stub:
+            try:
+                getattr(stub, method)(getattr(wire, f"{method}Request")(), timeout=10)
+            except grpc.RpcError as error:
+                return error.code()
+        return grpc.StatusCode.OK
+
+    @contextmanager
+    def stub(self, role: Role) -> Iterator[Any]:
+        """The bare methods, for somebody of this role."""
+        credentials = self.authority.issue(Identity(role, "somebody")).channel_credentials()
+        with grpc.secure_channel(f"localhost:{self.port}", credentials) as channel:
+            yield watchtower_pb2_grpc.WatchtowerStub(channel)
+
+    def send(self, transaction: bytes) -> None:
+        """Send a transaction to the chain."""
+        encoded = base64.b64encode(transaction).decode()
+        options = {"encoding": "base64", "preflightCommitment": "confirmed"}
+        self.devnet.call("sendTransaction", [encoded, options])
 
     def status(self) -> wire.GetStatusResponse:
         with self.client() as tower:

@@ -236,6 +236,7 @@ def test_nothing_frozen_is_nothing_to_sign(
     file = alice.parent / "lift.signatures"
     code, _, err = run("--config", alice, "freeze", "sign", "--signatures", file, "--yes")
     assert (code, "nothing is frozen" in err) == (1, True)
+    assert run("--config", alice, "freeze", "list") == (0, "nothing is frozen\n", "")
 
 
 def test_all_sign_the_same_list(

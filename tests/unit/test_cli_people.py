@@ -26,7 +26,7 @@ from tests.factories import (
     public,
     sign,
 )
-from tests.memory_custody import Lie, MemoryCustody, config_file, key_file, shown
+from tests.memory_custody import Lie, MemoryCustody, config_file, ended, key_file, shown
 
 Run = Callable[..., tuple[int, str, str]]
 POLICY = policy_file()
@@ -110,10 +110,36 @@ def test_a_custody_that_lies_about_decimals_gets_no_withdrawal(
 def test_waiting_for_a_withdrawal_that_was_not_paid_is_exit_code_1(
     run: Run, custody: MemoryCustody, alice: Path, pending: str
 ) -> None:
-    custody.withdrawals[pending].state = wire.WITHDRAWAL_STATE_REJECTED
+    ended(custody.withdrawals[pending], wire.WITHDRAWAL_STATE_REJECTED)
     assert run("--config", alice, "withdrawal", "wait", pending)[0] == 1
-    custody.withdrawals[pending].state = wire.WITHDRAWAL_STATE_COMPLETED
+    ended(custody.withdrawals[pending], wire.WITHDRAWAL_STATE_COMPLETED)
     assert run("--config", alice, "withdrawal", "wait", pending.split("/")[1])[0] == 0
+
+
+@pytest.mark.parametrize("command", ["show", "wait", "list"])
+def test_an_end_without_the_signers_receipt_is_not_shown(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str, command: str
+) -> None:
+    ended(custody.withdrawals[pending])
+    custody.lie = lambda shown: shown.ClearField("receipt")
+    code, out, err = run("--config", alice, "withdrawal", command, *[pending] * (command != "list"))
+    assert "RECEIPT_INVALID" in out + err
+    assert "refund nothing" in out + err
+    if command == "list":
+        assert "NOT VERIFIED" in out
+    else:
+        assert (code, out) == (1, "")
+
+
+def test_an_end_is_shown_by_a_pinned_policy_only(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
+    ended(custody.withdrawals[pending])
+    assert "CANCELLED" in run("--config", alice, "withdrawal", "show", pending)[1]
+    lines = [line for line in alice.read_text().splitlines() if "policy_digest" not in line]
+    alice.write_text("\n".join(lines))
+    code, out, err = run("--config", alice, "withdrawal", "show", pending)
+    assert (code, out, "no audit key of hot-sol is pinned" in err) == (1, "", True)
 
 
 def test_a_withdrawal_shows_why_it_was_refused_and_what_to_do(

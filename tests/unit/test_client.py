@@ -27,7 +27,7 @@ from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.statements import Cancel, Intent, Signed, StatementError, decode, digest, verify
 from tests.factories import CUSTOMER, public
-from tests.memory_custody import CallError, MemoryCustody, config_file, refuse, serve
+from tests.memory_custody import CallError, MemoryCustody, config_file, ended, refuse, serve
 
 ASK: dict[str, Any] = {
     "request_id": "order-1001",
@@ -230,7 +230,7 @@ def test_waiting_ends_at_the_end_whatever_it_is(
 ) -> None:
     name = client.create_withdrawal(**ASK).name
     states = iter([wire.WITHDRAWAL_STATE_QUEUED, wire.WITHDRAWAL_STATE_BLOCKED])
-    custody.lie = lambda shown: setattr(shown, "state", next(states))
+    custody.lie = lambda shown: ended(shown, next(states))
     assert state_of(client.wait(name, until={State.COMPLETED})) is State.BLOCKED
 
 
@@ -275,9 +275,9 @@ def test_settings_name_files_beside_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('colour = "red"', "line 7: colour: is not known here"),
-        ('policy_digest = "CD"', "line 7: policy_digest: must be"),
-        ("target = 7", "line 7: is not TOML"),
+        ('colour = "red"', "line 8: colour: is not known here"),
+        ('policy_digest = "CD"', "line 8: policy_digest: must be"),
+        ("target = 7", "line 8: is not TOML"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_line(tmp_path: Path, line: str, words: str) -> None:

@@ -23,7 +23,7 @@ from tests.factories import WINDOWS, make_book, make_intent, policy_file, public
 from tests.integration.guard.payments import ask, code_of, intend, job_of, pay
 from tests.integration.guard.test_end import end
 from tests.integration.mischief import Crash
-from tests.signing import SignerRig, apply_book, enveloped, nonce_open, transfer
+from tests.signing import HELLO, SignerRig, apply_book, enveloped, lease_job, nonce_open, transfer
 
 STATUS = wire.Job(status=wire.Status())
 
@@ -113,7 +113,9 @@ def test_another_history_is_noticed(rig: SignerRig, tmp_path: Path) -> None:
         token, journal = rig.softhsm.open(), Journal(tmp_path / "fork")
         before = token.records()
         fork = Guard(token, journal, rig.look)
-        assert fork.answer([job_of(rig, intend(rig))] * 2)[0].HasField("signed")
+        lease = lease_job(fork.answer([HELLO])[0], time=rig.now)
+        assert fork.answer([lease, job_of(rig, intend(rig))])[1].HasField("signed")
+        assert fork.answer([job_of(rig, intend(rig))])[0].HasField("signed")
         put_back(token, before)
         token.close()
         journal.close()
@@ -146,6 +148,7 @@ def test_a_journal_ahead_of_the_token_is_what_a_crash_leaves(
         raise Crash
 
     intents = [intend(rig) for _ in range(3)]
+    rig.leased = False  # it has one
     with monkeypatch.context() as patch:
         patch.setattr(Token, "replace_records", dead)
         for intent in intents:
@@ -156,6 +159,7 @@ def test_a_journal_ahead_of_the_token_is_what_a_crash_leaves(
     assert behind
     assert int(behind.sequence) < rig.journal.sequence
     rig.restart()
+    rig.leased = True
     assert rig.ask(STATUS).status.locked == ""
     assert rig.token.records() == [Anchor.of(rig.journal).encode()]
     assert all(rig.signed(job_of(rig, intent)).repeated for intent in intents)

@@ -56,7 +56,7 @@ def _drain(case: Case, rig: SignerRig) -> Drainer:
     book = make_book(*map(thief, range(listed)), version=2, previous=digest(encode(first)))
     assert rig.ask(apply_book(book, "alice", "carol")).applied.digest
     drainer = Drainer(case, rig)
-    begin = rig.now + Period.MONTH.width - rig.guard._clock.now().tick  # there, every bucket ends
+    begin = rig.now + -rig.guard._clock.now().tick % Period.MONTH.width  # there, every bucket ends
     tick = -1
     while tick <= Period.MONTH.value:
         rig.now = begin + tick

@@ -170,9 +170,10 @@ def test_no_clock_shortens_a_delay(make_rig: MakeRig) -> None:
     rig.set_clock(NOW + 7 * HOUR)
     assert rig.refused(transfer(LARGE, yes)) is Code.CLOCK_DIFFERS
     rig.stop()
-    rig.boot = "boot-2"
-    rig.start()  # after a reboot the clock of the day is believed, and the wait goes on
-    assert rig.ask(transfer(LARGE, yes)).refusal.earliest_time == NOW + 13 * HOUR
+    rig.boot, rig.leased = "boot-2", False
+    rig.start()  # after a reboot the clock of the day is believed, but not by the watchtower
+    assert rig.lease(time=NOW).refusal.field == "time"
+    assert rig.refused(transfer(LARGE, yes)) is Code.LEASE_MISSING
 
 
 @pytest.fixture

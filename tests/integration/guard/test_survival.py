@@ -113,12 +113,14 @@ def test_a_crash_before_the_tokens_record_answers_nothing_and_loses_nothing(
     make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = make_rig(policy_file(windows=TWO))
+    rig.leased = False  # it has one
     with monkeypatch.context() as patch:
         patch.setattr(Anchored, "settle", dead)
         for _ in range(2):
             with pytest.raises(Crash):
                 ask(rig)
     rig.restart()
+    rig.leased = True
     assert rig.ask(wire.Job(status=wire.Status())).status.locked == ""
     full(ask(rig))
 
@@ -178,9 +180,9 @@ def test_a_new_version_resets_nothing(make_rig: MakeRig) -> None:
     assert full(ask(rig)) == NOW + 25 * WIDTH
     several = [(scope, *limits) for scope, limits in WINDOWS.items()]
     put_in_force(rig, windows=[*several, ("wallet", "28 days", "1000 SOL", 2)])
-    assert full(ask(rig)) == NOW + 25 * Period.MONTH.width
+    assert full(ask(rig)) == (NOW // Period.MONTH.width + 25) * Period.MONTH.width
     put_in_force(rig, windows=[*several, ("destination", "7 days", "1000 SOL", 2)])
-    assert full(ask(rig), "destination") == NOW + 25 * Period.WEEK.width
+    assert full(ask(rig), "destination") == (NOW // Period.WEEK.width + 25) * Period.WEEK.width
 
 
 def test_a_version_that_drops_a_window_and_one_that_brings_it_back(make_rig: MakeRig) -> None:
@@ -240,32 +242,50 @@ def test_a_clock_that_is_off_by_little_is_believed_and_moves_no_window(
     pay(rig)
 
 
-def test_while_the_host_is_off_no_window_moves(make_rig: MakeRig) -> None:
-    """Nobody knows how long it was off: its clock may say anything then."""
+def reboot(rig: SignerRig, name: str, now: int) -> None:
+    """Go on with the host after it was off until `now`, as its clock says."""
+    rig.stop()
+    rig.boot, rig.now = name, now
+    rig.steady = NOW - rig.now - HOUR + 5_000  # since boot
+    rig.start()
+
+
+def test_how_long_the_host_was_off_only_the_watchtower_says(make_rig: MakeRig) -> None:
+    """Its own clock may say anything then."""
     rig = make_rig(policy_file(windows=TWO))
     pay(rig)
     rig.now += 3 * HOUR
     pay(rig)  # the last moment that the journal knows
-    rig.now += 2 * HOUR
+    rig.leased = False
     for boot in ("boot-2", "boot-3"):
-        rig.stop()
-        rig.boot, rig.now = boot, rig.now + 2 * DAY
-        rig.steady = NOW - rig.now - HOUR + 5_000  # since boot
-        rig.start()
-        assert rig.ask(wire.Job(status=wire.Status())).status.locked == ""
-        assert full(ask(rig)) == rig.now + 22 * HOUR
-    left = 22 * HOUR
-    rig.now += left - 1
-    assert full(ask(rig)) == rig.now + 1
+        reboot(rig, boot, rig.now + 2 * HOUR)
+        assert rig.guard._clock.now().tick == NOW + 3 * HOUR
+        assert code_of(ask(rig)) is Code.LEASE_MISSING
+    assert rig.lease().applied.digest
+    assert full(ask(rig)) == NOW + 25 * WIDTH
+    reboot(rig, "boot-4", NOW + 25 * WIDTH - 1)
+    assert rig.lease().applied.digest
+    assert full(ask(rig)) == NOW + 25 * WIDTH
     rig.now += 1
     pay(rig)
+
+
+def test_after_a_reboot_a_clock_ahead_empties_no_window(make_rig: MakeRig) -> None:
+    rig = make_rig(policy_file(windows=TWO))
+    pay(rig)
+    pay(rig)
+    reboot(rig, "boot-2", NOW + 40 * DAY)
+    rig.leased = False
+    assert rig.lease(time=NOW).refusal.field == "time", "the watchtower knows better"
+    assert code_of(ask(rig)) is Code.LEASE_MISSING
+    assert counted(rig)[1] == 2
 
 
 def test_after_a_reboot_the_clock_may_not_be_behind_what_was_seen(make_rig: MakeRig) -> None:
     rig = make_rig(policy_file(windows=TWO))
     pay(rig)
     rig.stop()
-    rig.boot, rig.now = "boot-2", NOW - DAY
+    rig.boot, rig.now, rig.off = "boot-2", NOW - DAY, DAY
     rig.steady = NOW - rig.now - HOUR + 5_000
     rig.start()
     assert code_of(ask(rig)) is Code.CLOCK_DIFFERS

@@ -5,8 +5,8 @@ from typing import Any
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
-from policies.statements import Change, Signed, Veto, digest
-from tests.factories import HOUR, make_change, policy_file, public
+from policies.statements import Change, Elapsed, Signed, Veto, digest
+from tests.factories import HOUR, make_change, make_elapsed, policy_file, public
 from tests.signing import SignerRig, enveloped
 
 QUORUM = ("alice", "carol")
@@ -26,14 +26,24 @@ def signed_by(rig: SignerRig, file: bytes, *people: str, **changes: Any) -> list
     return [make_change("policy", digest(file), name, **usual | changes) for name in people]
 
 
-def version_job(file: bytes, changes: list[Change] | list[Signed]) -> wire.Job:
+def version_job(
+    file: bytes, changes: list[Change] | list[Signed], elapsed: Elapsed | Signed | None = None
+) -> wire.Job:
     signed = [enveloped(change) for change in changes]
-    return wire.Job(apply=wire.Apply(policy=wire.PolicyVersion(file=file, changes=signed)))
+    word = enveloped(elapsed) if elapsed else None
+    version = wire.PolicyVersion(file=file, changes=signed, elapsed=word)
+    return wire.Job(apply=wire.Apply(policy=version))
 
 
-def apply(rig: SignerRig, file: bytes, *people: str, **changes: Any) -> wire.Result:
-    """Hand over a version with these people's signatures; the quorum's when none is named."""
-    job = version_job(file, signed_by(rig, file, *(people or QUORUM), **changes))
+def apply(
+    rig: SignerRig, file: bytes, *people: str, elapsed: bool = False, **changes: Any
+) -> wire.Result:
+    """Hand over a version with these people's signatures; the quorum's when none is named.
+
+    `elapsed`: with the watchtower's word of now that its delay is over.
+    """
+    word = make_elapsed(digest(file), time=rig.now) if elapsed else None
+    job = version_job(file, signed_by(rig, file, *(people or QUORUM), **changes), word)
     result = rig.ask(job)
     if result.HasField("applied"):
         assert result.applied.digest == digest(file)

@@ -1,0 +1,114 @@
+"""Alarms: kept, told by a real command, again after a failure or restart, never waited for."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custody.watchtower import alarms
+from custody.watchtower.alarms import SCHEMA, Alarms
+from custody.watchtower.database import Database
+from tests.factories import NOW
+from tests.integration.link import running
+
+HOOK = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+if (folder / "broken").exists():
+    sys.exit(3)
+with (folder / "told").open("ab") as file:
+    file.write(sys.stdin.buffer.read() + b"\\n")
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(tmp_path / "watchtower.sqlite", [SCHEMA])
+    yield made
+    made.close()
+
+
+@asynccontextmanager
+async def telling(database: Database, *command: str) -> AsyncIterator[Alarms]:
+    made = Alarms(database, lambda: NOW, command)
+    async with running(made.run()):
+        yield made
+
+
+def hook(folder: Path) -> tuple[str, ...]:
+    return (sys.executable, "-c", HOOK, str(folder))
+
+
+async def told(folder: Path, count: int) -> list[dict[str, Any]]:
+    """Return what the command was told, once it is as much."""
+    file = folder / "told"
+    async with asyncio.timeout(30):
+        while not file.exists() or len(file.read_bytes().splitlines()) < count:  # noqa: ASYNC110 - another process's doing
+            await asyncio.sleep(0.02)
+    return [json.loads(line) for line in file.read_bytes().splitlines()]
+
+
+async def test_each_alarm_is_told_once_whole(database: Database, tmp_path: Path) -> None:
+    async with telling(database, *hook(tmp_path)) as alarm:
+        for _ in range(2):  # the same transaction is one alarm
+            alarm("THEFT", "$(reboot)", "freeze", wallet="hot-sol", transaction_id="tx", amount=7)
+        alarm("NODE", "stands", "look")
+        first, second = await told(tmp_path, 2)
+    assert first == {
+        "time": NOW,
+        "kind": "THEFT",
+        "wallet": "hot-sol",
+        "transaction_id": "tx",
+        "amount": "7",
+        "message": "$(reboot)",
+        "next": "freeze",
+    }
+    assert (second["kind"], second["amount"]) == ("NODE", "")
+    assert [item.kind for item in alarm.newest()] == ["NODE", "THEFT"]
+
+
+async def test_what_could_not_be_told_is_told_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "AGAIN_SECONDS", 0.05)
+    (tmp_path / "broken").touch()
+    async with telling(database, *hook(tmp_path)) as alarm:
+        alarm("NODE", "stands", "look")
+        (tmp_path / "broken").unlink()
+        assert len(await told(tmp_path, 1)) == 1
+
+
+async def test_what_was_raised_before_a_restart_is_told_after_it(
+    database: Database, tmp_path: Path
+) -> None:
+    Alarms(database, lambda: NOW, hook(tmp_path))("NODE", "stands", "look")
+    async with telling(database, *hook(tmp_path)):
+        assert len(await told(tmp_path, 1)) == 1
+
+
+@pytest.mark.parametrize("program", ["/no/such/program", "sleep"])
+async def test_a_command_that_does_not_work_holds_up_nothing(
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(alarms, "COMMAND_SECONDS", 0.05)
+    async with telling(database, program, "1000") as alarm:
+        alarm("NODE", "stands", "look")
+        query = "SELECT told FROM alarm"
+        assert database.rows(query) == [(0,)]
+        assert len(alarm.newest()) == 1
+    reason = await alarms._run((program, "1000"), b"{}")
+    assert "cannot be started" in reason or "took longer" in reason
+
+
+async def test_an_alarm_of_no_kind_is_a_fault(database: Database) -> None:
+    with pytest.raises(ValueError, match="of the kind WHATEVER"):
+        Alarms(database, lambda: NOW)("WHATEVER", "", "")
