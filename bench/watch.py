@@ -159,7 +159,7 @@ def main() -> int:
         for name in ("freeze_s", "sweep_s", "stolen_share", "saved_share", "lawful_per_s"):
             report[name] = spread([getattr(trial, name) for trial in done])
     if amount:
-        report |= asdict(asyncio.run(lawful(amount, rate, chance, say)))
+        report |= vars(asyncio.run(lawful(amount, rate, chance, say)))
     broken = [
         f"{name} took {report[name]['max']} s, more than {most}"
         for name, most in LIMITS.items()

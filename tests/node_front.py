@@ -119,15 +119,15 @@ def another_chain(method: str, _parameters: list[Any], result: Any) -> Any:
     return "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3zQawwpjk2NsNY" if method == "getGenesisHash" else result
 
 
-def stuck(slots: int) -> Lie:
-    """It stays so many slots behind."""
+def standing() -> Lie:
+    """It stands still at the slot at which it was first asked."""
+    slots = list[int]()
 
     def lie(method: str, _parameters: list[Any], result: Any) -> Any:
-        if method in {"getSlot", "getBlockHeight"}:
-            return max(0, result - slots)
-        if isinstance(result, dict) and "context" in result:
-            context = result["context"] | {"slot": max(0, result["context"]["slot"] - slots)}
-            return result | {"context": context}
+        context = isinstance(result, dict) and "context" in result
+        if context or method in {"getSlot", "getBlockHeight"}:
+            slots.append(result["context"]["slot"] if context else result)
+            return result | {"context": {"slot": slots[0]}} if context else slots[0]
         return result
 
     return lie

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from cryptography.hazmat.primitives import serialization
@@ -28,6 +28,7 @@ from tests.factories import key
 from tests.integration.test_devnet import Devnet
 
 SECONDS_MAX = 40.0
+T = TypeVar("T")
 CUSTODY = str(Path(sys.executable).with_name("custody"))
 
 
@@ -151,7 +152,7 @@ class Tower:
             return until(tower.get_status, fits, seconds)
 
 
-def until(ask: Callable[[], Any], fits: Callable[[Any], bool], seconds: float = SECONDS_MAX) -> Any:
+def until(ask: Callable[[], T], fits: Callable[[T], object], seconds: float = SECONDS_MAX) -> T:
     """Return the first answer that fits."""
     end = time.monotonic() + seconds
     while not fits(answer := ask()):
