@@ -28,11 +28,12 @@ from custody.dev.devnet import chain as devnet
 from custody.dev.devnet.rpc import call
 from custody.gateway import SignerUnreachableError
 from custody.keys import SigningKey
-from custody.watchtower import receipts, suspects
+from custody.watchtower import receipts
 from custody.watchtower.chain import Chain
 from custody.watchtower.database import Database
 from custody.watchtower.nodes import TIMEOUT_SECONDS
 from custody.watchtower.parts import Parts
+from custody.watchtower.schema import SCHEMA
 from kura.signer.v1 import signer_pb2 as wire
 from policies.receipts import open_receipt
 from policies.statements import Receipt
@@ -104,7 +105,7 @@ class TowerRig:
 
     def open(self) -> None:
         """Open the database anew, as a start does."""
-        self.database = Database(self.path / "tower.sqlite3", [receipts.SCHEMA, suspects.SCHEMA])
+        self.database = Database(self.path / "tower.sqlite3", SCHEMA)
         self.parts = Parts(
             key=SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(key("watchtower")))),
             audit_keys=frozenset({AUDIT}),

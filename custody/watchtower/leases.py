@@ -18,6 +18,7 @@ from custody.watchtower.counters import PAUSES
 from custody.watchtower.parts import Chain, Link, Parts
 from custody.watchtower.rules import Cause, Facts, Problem, journal_problem, lease_problem
 from kura.signer.v1 import signer_pb2 as wire
+from policies.advice import NEXT
 from policies.codes import Code
 from policies.policy import Policy
 from policies.policy_file import parse_policy
@@ -75,6 +76,7 @@ async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
     try:
         if not link.audit_key:
             await _meet(parts, link)
+        parts.links.setdefault(link.audit_key, link)  # again, when a newer one is gone
         return await _round(parts, chain, link)
     except SignerUnreachableError as error:
         return Problem(Cause.UNREACHABLE, str(error))
@@ -88,12 +90,10 @@ async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
 
 
 async def _meet(parts: Parts, link: Link) -> None:
-    """Learn which signer the relay speaks for; the newest relay of a signer is the one."""
+    """Learn which signer the relay speaks for; the newest relay of a signer is its link."""
     (result,) = await link.gateway.ask([wire.Job(hello=wire.Hello())])
     link.audit_key = _open_hello(parts, result).key
-    older, parts.links[link.audit_key] = parts.links.get(link.audit_key), link
-    if older:
-        older.gateway.close()
+    parts.links[link.audit_key] = link
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,7 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
         leases_of=seen.leases_of,
         policy_known=policy is not None,
         waiting=[name for name, _ in freezes.pending(parts, key)],
+        theft=freezes.theft_elsewhere(parts, key),
         unmoved=recoveries.unmoved(parts, key),
         chain=chain.problem(key),
     )
@@ -242,8 +243,10 @@ def _say(link: Link, problem: Problem | None) -> None:
 def _words(result: wire.Result) -> str:
     if result.WhichOneof("outcome") != "refusal":
         return f"it answered with {result.WhichOneof('outcome')}"
-    code = result.refusal.code
-    return f"{code if code in set(Code) else 'an unknown code'}: {result.refusal.message}"
+    code, words = result.refusal.code, result.refusal.message
+    if code not in set(Code):
+        return f"it refused with an unknown code: compare versions: {words}"
+    return f"{code}: {words}; next: {NEXT[Code(code)]}"
 
 
 class SignerError(Exception):
