@@ -15,6 +15,7 @@ from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
 from custody.watchtower import suspects
 from custody.watchtower.suspects import Verdict
+from custody.watchtower.theft import Responder
 from kura.signer.v1 import signer_pb2 as wire
 from policies.receipts import open_receipt
 from policies.statements import Destination
@@ -67,6 +68,10 @@ class Rig(TowerRig):
         return self.send(self.sign(self.wallet.pay(stranger(), lamports)))
 
 
+def responder(rig: Rig) -> Responder:
+    return next(iter(rig.tower._watches.values())).responder
+
+
 @pytest.fixture
 def policy(request: pytest.FixtureRequest) -> dict[str, object]:
     return dict(getattr(request, "param", {}))
@@ -117,6 +122,7 @@ async def test_what_is_paid_in_is_swept_until_the_freeze_is_lifted(rig: Rig) -> 
         await rig.well()
         stolen = rig.steal(SOL)
         await until(rig.swept)
+        rig.ledger.advance(160)  # until nothing signed so far can land
         rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
         await until(lambda: rig.wallet.balance(COLD) > 108 * SOL)
         await until(rig.swept)
@@ -135,6 +141,7 @@ async def test_a_silent_node_delays_nothing(two: Rig) -> None:
     async with two.running():
         await two.well()
         two.between.silent = True
+        responder(two)._asked = 1  # its turn is next
         stolen = two.steal(SOL)
         await until(lambda: two.status_is_confirmed(stolen))
         shown = time.monotonic()
@@ -157,7 +164,7 @@ async def test_a_node_that_lies_about_blockhashes_only_costs_time(two: Rig) -> N
     async with two.running():
         await two.well()
         two.between.alter = lie
-        next(iter(two.tower._watches.values())).responder._asked = 1  # its turn is next
+        responder(two)._asked = 1  # its turn is next
         two.steal(SOL)
         await until(two.frozen)
         assert two.wallet.balance(COLD) == 0
