@@ -37,7 +37,7 @@ from signer.pkcs11 import (
     load,
 )
 from signer.settings import Settings
-from signer.setup import read_status
+from signer.setup import lease_words, read_status
 
 _RUNBOOK, _PIN = "docs/runbooks/recover.md", "docs/runbooks/pin.md"
 _OFFICERS = "docs/runbooks/officers.md"
@@ -125,22 +125,19 @@ def _serving(settings: Settings) -> list[Finding] | None:
     policy = parse_policy(status.policy)
     held = {key.wallet: raw_key(key.key) for key in status.keys}
     return [
-        _leased(name, status),
-        *_frozen(status),
+        Finding("serving", f"{name}, and signs"),
+        *_held_back(status, policy),
         *_version(policy),
         *_wallets(policy, status.audit_key, held),
     ]
 
 
-def _leased(name: str, status: wire.SignerStatus) -> Finding:
-    if status.lease_until:
-        return Finding("serving", f"{name}, and signs")
-    found = f"{name}; hot wallets wait for a lease of {status.watchtower}"
-    do = "look at watchtower and relay: watchtower status; it resumes by itself"
-    return Finding("serving", found, do)
-
-
-def _frozen(status: wire.SignerStatus) -> Iterator[Finding]:
+def _held_back(status: wire.SignerStatus, policy: Policy) -> Iterator[Finding]:
+    """What is not the signer's own: a lease comes by itself, a freeze is lifted by people."""
+    hot = {wallet.signer for wallet in policy.wallets.values() if wallet.sweep}
+    if status.audit_key in hot and not status.lease_until:
+        do = "it comes by itself; if not, look at watchtower and relay: watchtower status"
+        yield Finding("lease", lease_words(0), do, signs=True)
     for freeze in status.freezes:
         what = "all wallets" if freeze.wallet == ALL_WALLETS else freeze.wallet
         found = f"{what} by {freeze.person}, {freeze.digest}"

@@ -48,6 +48,7 @@ WORK = {
     for steps in LINES.values()
     for step in steps
 }
+SENDING = ("receipts.hand_over", "broadcast.start", "broadcast.send")
 steps_of_work = st.sampled_from(sorted(WORK))
 
 
@@ -166,10 +167,11 @@ class Custody(RuleBasedStateMachine):
     def kill(self, data: st.DataObject) -> None:
         self._kill(self._some(data)[0])
 
-    @rule(steps=st.lists(steps_of_work, max_size=3))
-    def kill_what_is_signed(self, steps: list[str]) -> None:
+    @rule(depth=st.integers(0, len(SENDING)), slots=st.sampled_from((0, 40)))
+    def kill_what_is_signed(self, depth: int, slots: int) -> None:
         self.create_some([SOL // 2])
-        self.work(["sign.claim", "sign.ask", *steps])
+        self.work(["sign.claim", "sign.ask", *SENDING[:depth]])
+        self.house.chain.advance(slots)
         for row in self._rows():
             if row["state"] in KILLABLE:
                 self._kill(row["digest"])

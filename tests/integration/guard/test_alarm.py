@@ -142,8 +142,14 @@ def test_whichever_of_its_signers_the_wallet_is(rig: SignerRig) -> None:
 def test_a_disabled_or_frozen_wallet_and_a_wrong_clock(make_rig: MakeRig) -> None:
     rig = make_rig(policy_file(enabled=False))
     assert rig.ask(freeze_job(make_freeze())).HasField("applied")
+    rig.now += 30 * HOUR
     rig.set_clock(rig.now + 24 * HOUR)
     assert swept(rig, make_theft(stolen()))
+    for _ in range(2):
+        assert rig.ask(STATUS).status.locked == Code.CLOCK_DIFFERS, (
+            "it is believed no more for that"
+        )
+        rig.restart()
 
 
 def test_whose_claim_it_is_matters_before_anything(rig: SignerRig) -> None:
