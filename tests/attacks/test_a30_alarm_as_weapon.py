@@ -5,24 +5,13 @@ without a transaction that a wallet's key signed and its signer's journal does n
 is answered after every lie, and while the lies go on.
 """
 
-import base64
-import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from solders.hash import Hash
-from solders.keypair import Keypair
-from solders.message import Message
 from solders.transaction import VersionedTransaction
 
-from kura.signer.v1 import signer_pb2 as wire
-from policies.codes import Code
-from tests.attacks.realm import COLD, Realm, code_of
-from tests.factories import SOL, key, make_theft, sign
-from tests.node_front import Lie, hiding, honest, inventing
-from tests.signing import enveloped, nonce_open
-from tests.tower_rig import stranger, until
+from tests.attacks.realm import Realm
+from tests.tower_rig import until
 
 MakeRealm = Callable[..., Realm]
 SEED = 30
