@@ -1,10 +1,10 @@
 """What the signers signed, by their receipts, and what became of it on the chain.
 
 Invariants: a transaction is SENT (not seen yet), SEEN (confirmed), FINAL (finalised), FAILED
-(finalised, with an error) or DEAD (it can never land), and never leaves the last three. `totals` holds the
-sums of each journal and wallet over what has an intent, as the signer's limit beyond recall counts,
-and changes in the transaction that changes what it sums. Nothing here reads through history: an
-index holds what is still open.
+(finalised, with an error) or DEAD (it can never land), and never leaves the last three. `totals`
+holds the sums of each journal and wallet over what has an intent, as the signer's limit beyond
+recall counts, and changes in the transaction that changes what it sums. Nothing here reads through
+history: an index holds what is still open.
 """
 
 import sqlite3
