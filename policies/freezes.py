@@ -22,6 +22,7 @@ from policies.statements import (
 )
 
 ALL_WALLETS = "*"
+WATCHTOWER = "watchtower"  # in the person's place of a freeze for a proven theft
 SIGNATURES_MAX = 64
 
 
