@@ -145,7 +145,7 @@ def lies(realm: Realm) -> Iterator[tuple[str, Lie]]:
     yield "does not verify", newest(realm, inventing(str(forged), bytes(invented)))
     lawful = VersionedTransaction.from_bytes(realm.pay(nonce=fresh()).signed.transaction)
     yield "another transaction than", newest(realm, inventing(str(forged), bytes(lawful)))
-    yield "is no transaction", cut_off
+    yield "are no transaction", cut_off
 
 
 def altered(method: str, _parameters: list[Any], result: Any) -> Any:
