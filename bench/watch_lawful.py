@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -25,16 +25,7 @@ from solders.transaction import VersionedTransaction
 from bench.watch_load import Disorder, Load
 from bench.watch_parts import pays, running
 from tests.factories import COLD_ADDRESS
-from tests.node_front import (
-    Lie,
-    another_chain,
-    hiding,
-    honest,
-    inventing,
-    poor,
-    stalling,
-    standing,
-)
+from tests.node_front import LIES
 from tests.watched import Watched, leased, until, watched
 from tests.watched_host import WALLETS, address_of
 
@@ -89,7 +80,7 @@ async def lawful(
         seen.false_alarms += len((await ground.status()).freezes)
         seen.sweeps = int(await ground.balance(COLD_ADDRESS) != cold)
         seen.sweeps += sum(
-            pays(item.transaction, COLD_ADDRESS) for front in ground.fronts for item in front.sent
+            pays(item.transaction, COLD_ADDRESS) for front in ground.fronts for item in front.sent()
         )
         return seen
 
@@ -118,18 +109,10 @@ def mishaps(ground: Watched) -> Iterator[tuple[str, Callable[[], Awaitable[None]
     """Yield what happens, by name."""
     for name in ("signer", "watchtower", "relay", "devnet"):
         yield f"kill -9 {name}", partial(restart, ground, name)
-    forged = forgery(address_of(WALLETS[0]))
-    lies: dict[str, Lie] = {
-        "stalls": stalling,
-        "shows another chain": another_chain,
-        "stands still": standing(),
-        "hides transactions": hiding,
-        "shows no balance": poor,
-        "invents a theft": inventing(*forged),
-    }
-    for name, lie in lies.items():
-        yield f"the second node {name}", partial(tell, ground, lie, 1)
-    yield "both nodes stall", partial(tell, ground, stalling, 0, 1)
+    lies = [(name,) for name in LIES if name not in {"honest", "inventing"}]
+    for lie in (*lies, ("inventing", *forgery(address_of(WALLETS[0])))):
+        yield f"the second node is {lie[0]}", partial(tell, ground, lie, 1)
+    yield "both nodes are stalling", partial(tell, ground, ("stalling",), 0, 1)
 
 
 async def restart(ground: Watched, name: str) -> None:
@@ -137,18 +120,18 @@ async def restart(ground: Watched, name: str) -> None:
     await asyncio.to_thread(ground.start, name)
 
 
-async def tell(ground: Watched, lie: Lie, *fronts: int) -> None:
+async def tell(ground: Watched, lie: Sequence[str], *fronts: int) -> None:
     for front in fronts:
-        ground.fronts[front].lie = lie
+        ground.fronts[front].tell(*lie)
     await asyncio.sleep(LIE_SECONDS)
     for front in fronts:
-        ground.fronts[front].lie = honest
+        ground.fronts[front].tell("honest")
 
 
-def forgery(address: str) -> tuple[str, bytes]:
+def forgery(address: str) -> tuple[str, str]:
     """A transaction that takes from the wallet, and a signature that is not the wallet's."""
     victim, thief = Pubkey.from_string(address), Keypair()
     paid = TransferParams(from_pubkey=victim, to_pubkey=thief.pubkey(), lamports=10**9)
     message = Message.new_with_blockhash([transfer(paid)], victim, Hash.default())
     signature = thief.sign_message(bytes(message))
-    return str(signature), bytes(VersionedTransaction.populate(message, [signature]))
+    return str(signature), bytes(VersionedTransaction.populate(message, [signature])).hex()

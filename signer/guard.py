@@ -81,7 +81,7 @@ class Guard:
             case "nonce_advance":
                 return self._upkeep.advance(policy, job.nonce_advance, at)
             case "alarm_sweep":
-                return self._alarm.sweep(policy, job.alarm_sweep, at)
+                return self._alarm.sweep(policy, job.alarm_sweep, self._clock.trusted(at))
             case "apply":
                 return Answer(self._apply(policy, job.apply, at))
             case "hello":

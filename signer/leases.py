@@ -76,9 +76,11 @@ class Leases:
         """Return why this wallet waits for a lease, or None."""
         if wallet.tier is not WalletTier.HOT or self.until(policy, at):
             return None
-        words = "the watchtower's lease ran out, or was for another policy or epoch"
-        if self._lease is None:
-            words = "the watchtower has given no lease since this signer started"
+        words = "the watchtower has given no lease since this signer started"
+        if self._lease and self._fresh_until > at.steady:
+            words = "the watchtower's lease was for the policy or epoch before"
+        elif self._lease:
+            words = "the watchtower's lease has run out"
         return Refusal(Code.LEASE_MISSING, words)
 
     def until(self, policy: Policy, at: Moment) -> int:

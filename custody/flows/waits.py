@@ -3,7 +3,7 @@
 from custody.domain.states import Waiting
 from policies.codes import Code, Refusal
 
-SECONDS = 1.5
+SECONDS = 1.0
 _FOR = {
     Code.WINDOW_EXCEEDED: Waiting.WINDOW,
     Code.RECALL_EXCEEDED: Waiting.RECALL,

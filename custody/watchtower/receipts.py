@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS signed (
 );
 CREATE INDEX IF NOT EXISTS signed_sent ON signed (wallet) WHERE state = 'SENT';
 CREATE INDEX IF NOT EXISTS signed_seen ON signed (wallet, slot) WHERE state = 'SEEN';
+CREATE INDEX IF NOT EXISTS signed_advance ON signed (nonce_account, nonce_value)
+  WHERE intent = '';
 CREATE TABLE IF NOT EXISTS ended (intent TEXT PRIMARY KEY, receipt BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (
   audit_key TEXT NOT NULL,
@@ -162,6 +164,16 @@ def waiting(database: Database, wallet: str) -> list[Waiting]:
         " WHERE wallet = ? AND state = 'SENT'"
     )
     return [Waiting(*row) for row in database.rows(query, wallet)]
+
+
+def is_advanced(database: Database, transaction_id: str) -> bool:
+    """Tell whether a nonce's value, which its account once had, was used up by our own advance."""
+    query = (
+        "SELECT 1 FROM signed AS one JOIN signed AS advance USING (nonce_account, nonce_value)"
+        " WHERE one.transaction_id = ? AND one.held > 0"
+        " AND advance.intent = '' AND advance.state = 'FINAL'"
+    )
+    return bool(database.rows(query, transaction_id))
 
 
 def note_waiting(database: Database, notes: Sequence[Waiting]) -> None:

@@ -2,7 +2,9 @@
 
 Invariants: both need every node's word. Dead needs all of: the finalised nonce value is another;
 the value can never be the account's again, nor be a blockhash that lets the transaction in; every
-follower looked at everything afterwards; no node's history has it.
+follower looked at everything afterwards; no node has it; and either the signer's own advance is
+final on the same value, so that nothing else on it can be, or every node keeps all history, so that
+one that forgot it cannot be taken for one that never had it.
 
 What custody names as a nonce value may be a recent blockhash, which the runtime tries first, or a
 value that the account gets only later. So that another value stands there proves nothing by itself:
@@ -117,7 +119,11 @@ class Settler:
                 for slot, standings in answers
             )
         ]
-        receipts.resolve(self._database, dead, State.DEAD)
+        spent = [name for name in dead if receipts.is_advanced(self._database, name)]
+        if len(spent) < len(dead):
+            first = await self._all(lambda node: node.first_block())
+            spent = spent if any(first) else dead
+        receipts.resolve(self._database, spent, State.DEAD)
 
     async def _all(self, question: Callable[[HistoryNode], Awaitable[T]]) -> list[T]:
         return await self._nodes.all(question, self._about)

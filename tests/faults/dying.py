@@ -57,6 +57,7 @@ class Point:
     function: str
     fits: Fits = lambda *_: True
     cancels: bool = False
+    kills: bool = False
     takes_postgres: bool = False
 
 
@@ -65,6 +66,10 @@ _ASK, _CALL = "custody.gateway:Gateway.ask", "custody.relay:Signer.call"
 _SEND = "custody.chains.solana:SolanaNode.send"
 _RESERVE, _RECORD = "signer.requests:Requests.reserve", "signer.requests:Requests.record"
 _END, _SIGN = "signer.requests:Requests.end", "signer.hsm:Token.sign"
+_SUBMIT = "custody.watchtower_client:WatchtowerClient.submit_receipts"
+_DEAD = "custody.watchtower_client:WatchtowerClient.dead_transactions"
+_ACKNOWLEDGE = "custody.store.receipts:acknowledge"
+_ADVANCED, _ADVANCE_DONE = "custody.store.advances:signed", "custody.store.advances:done"
 _SEE, _REPLY = "signer.requests:Requests.see", "signer.frames:write_frame"
 
 POINTS = {
@@ -79,6 +84,9 @@ POINTS = {
         "worker", "before commit", _MOVE, event("SIGNATURE")
     ),
     "worker-after-commit-of-signature": Point("worker", "after commit", _MOVE, event("SIGNATURE")),
+    "worker-after-receipt-is-taken": Point("worker", "after", _SUBMIT),
+    "worker-before-commit-of-acknowledgement": Point("worker", "before commit", _ACKNOWLEDGE),
+    "worker-after-commit-of-acknowledgement": Point("worker", "after commit", _ACKNOWLEDGE),
     "worker-before-send": Point("worker", "before", _SEND),
     "worker-after-send-before-commit": Point("worker", "after", _SEND),
     "worker-after-commit-of-sent": Point("worker", "after commit", _MOVE, event("SENT")),
@@ -87,6 +95,31 @@ POINTS = {
     ),
     "worker-after-commit-of-finalised": Point("worker", "after commit", _MOVE, event("FINALISED")),
     "worker-after-ask-to-end": Point("worker", "after", _ASK, asks("end"), True),
+    "worker-before-commit-of-certificate": Point(
+        "worker", "before commit", _MOVE, event("CANCEL_CERTIFIED"), True
+    ),
+    "worker-after-commit-of-certificate": Point(
+        "worker", "after commit", _MOVE, event("CANCEL_CERTIFIED"), True
+    ),
+    "api-before-commit-of-kill": Point("api", "before commit", _MOVE, event("KILL"), kills=True),
+    "api-after-commit-of-kill": Point("api", "after commit", _MOVE, event("KILL"), kills=True),
+    "worker-after-ask-to-advance": Point(
+        "worker", "after", _ASK, asks("nonce_advance"), kills=True
+    ),
+    "worker-before-commit-of-advance": Point("worker", "before commit", _ADVANCED, kills=True),
+    "worker-after-commit-of-advance": Point("worker", "after commit", _ADVANCED, kills=True),
+    "worker-before-send-of-advance": Point("worker", "before", _SEND, kills=True),
+    "worker-after-send-of-advance": Point("worker", "after", _SEND, kills=True),
+    "worker-before-commit-of-fee": Point("worker", "before commit", _ADVANCE_DONE, kills=True),
+    "worker-after-commit-of-fee": Point("worker", "after commit", _ADVANCE_DONE, kills=True),
+    "worker-after-word-of-death": Point("worker", "after", _DEAD, kills=True),
+    "worker-after-ask-to-end-the-dead": Point("worker", "after", _ASK, asks("end"), kills=True),
+    "worker-before-commit-of-failed": Point(
+        "worker", "before commit", _MOVE, event("FAIL_CERTIFIED"), kills=True
+    ),
+    "worker-after-commit-of-failed": Point(
+        "worker", "after commit", _MOVE, event("FAIL_CERTIFIED"), kills=True
+    ),
     "postgres-before-commit-of-reserved": Point(
         "worker", "before commit", _MOVE, event("RESERVED"), takes_postgres=True
     ),
@@ -107,6 +140,21 @@ POINTS = {
     "signer-after-reply": Point("signer", "after", _REPLY, answers("signed")),
     "signer-before-fsync-of-tombstone": Point("signer", "before commit", _END, cancels=True),
     "signer-after-fsync-of-tombstone": Point("signer", "after", _END, cancels=True),
+}
+ALARM = {  # where a signer dies that was shown a theft
+    "signer-before-fsync-of-theft-freeze": Point(
+        "signer", "before commit", "signer.freezes:Freezes.freeze_all"
+    ),
+    "signer-after-fsync-of-theft-freeze": Point(
+        "signer", "after", "signer.freezes:Freezes.freeze_all"
+    ),
+    "signer-before-sign-of-sweep": Point("signer", "before", _SIGN),
+    "signer-after-sign-of-sweep": Point("signer", "after", _SIGN),
+    "signer-before-fsync-of-sweep": Point(
+        "signer", "before commit", "signer.journal:Journal.issued"
+    ),
+    "signer-after-fsync-of-sweep": Point("signer", "after", "signer.journal:Journal.issued"),
+    "signer-before-reply-to-alarm": Point("signer", "before", _REPLY, answers("swept")),
 }
 
 
@@ -211,7 +259,7 @@ def _die(name: str, died: list[str]) -> None:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    point = POINTS[name]
+    point = (POINTS | ALARM)[name]
     arm(point, partial(_die, name, []))
     program = "signer.main" if point.process == "signer" else "custody.main"
     return int(import_module(program).main(arguments))

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from custody.client import state_of
+from custody.client import CustodyClient, State, state_of
 from custody.dev import processes
 from custody.dev.genesis import NETWORK
 from custody.dev.layout import WALLET
@@ -22,6 +22,8 @@ SMALL, LARGE = 1_000_000, 5_000_000_000  # lamports; a large one waits for offic
 DEATH_SECONDS = 30.0
 PAID = ["CREATED", "RESERVED", "SIGNATURE", "BROADCAST", "SENT", "FINALISED"]
 CANCELLED = ["CREATED", "CANCEL", "CANCEL_CERTIFIED"]
+KILLED = ["CREATED", "RESERVED", "SIGNATURE", "KILL", "FAIL_CERTIFIED"]
+KILLS = [name for name, point in POINTS.items() if point.kills]
 
 
 def start_dying(system: System, point: str) -> processes.Running:
@@ -51,17 +53,21 @@ def until_dead(system: System, dying: processes.Running, point: str) -> None:
         assert said()
 
 
+def create(custody: CustodyClient, system: System, request_id: str, amount: int) -> wire.Withdrawal:
+    return custody.create_withdrawal(
+        request_id=request_id,
+        wallet=WALLET,
+        network=NETWORK,
+        asset="SOL",
+        address=system.customers[0],
+        amount=amount,
+    )
+
+
 def pay(system: System, request_id: str, amount: int, *, cancels: bool) -> wire.Withdrawal:
     """Do as a backend does, which sees no error; return the withdrawal at its end."""
     with system.client("exchange") as custody:
-        made = custody.create_withdrawal(
-            request_id=request_id,
-            wallet=WALLET,
-            network=NETWORK,
-            asset="SOL",
-            address=system.customers[0],
-            amount=amount,
-        )
+        made = create(custody, system, request_id, amount)
         if cancels:
             custody.cancel(made.name)
 
@@ -98,7 +104,48 @@ def books(system: System) -> tuple[int, int]:
     return int(balance.total), int(balance.in_use)
 
 
-@pytest.mark.parametrize("point", POINTS)
+def kill(system: System, made: wire.Withdrawal) -> wire.Withdrawal:
+    """Do as an operator does, who sees no error; return the withdrawal at its end."""
+    with system.client("operator") as operator:
+        operator.kill_withdrawal(made.name)
+
+    def look() -> wire.Withdrawal | None:
+        with system.client("exchange") as custody:
+            seen = custody.get_withdrawal(made.name)
+        return seen if state_of(seen).ended else None
+
+    return system.until("its end", look)
+
+
+@pytest.mark.parametrize("point", KILLS)
+def test_a_kill_outlives_kill_9_at(system: System, point: str) -> None:
+    """While the watchtower is gone, what is signed waits; so there is time to kill it."""
+    system.until("every nonce", lambda: unused(system))
+    before, sent = system.balance(system.customers[0]), transactions(system)
+    name = POINTS[point].process
+    system.stop("watchtower")
+    with system.client("exchange") as custody:
+        made = create(custody, system, point, SMALL)
+        custody.wait(made.name, until={State.SIGNED})
+    dying = start_dying(system, point)
+    with ThreadPoolExecutor(1) as backend:
+        asked = backend.submit(kill, system, made)
+        system.start("watchtower")
+        try:
+            until_dead(system, dying, point)
+        finally:
+            system.stop(name)
+            system.start(name)
+        ended = asked.result()
+    assert (ended.state, ended.refusal.code) == (wire.WITHDRAWAL_STATE_FAILED, "KILLED")
+    assert transactions(system) == sent
+    assert system.balance(system.customers[0]) == before
+    assert steps(system, ended.name) == KILLED
+    system.until("every nonce", lambda: unused(system))
+    assert books(system) == (system.balance(system.wallet_address), 0)
+
+
+@pytest.mark.parametrize("point", [name for name in POINTS if name not in KILLS])
 def test_a_payment_outlives_kill_9_at(system: System, point: str) -> None:
     system.until("every nonce", lambda: unused(system))
     before, sent = system.balance(system.customers[0]), transactions(system)

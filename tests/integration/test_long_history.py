@@ -21,9 +21,9 @@ READ_MAX = 200
 NEWEST = 2**63 - 1
 _PAST = (
     "INSERT INTO withdrawal (digest, requester, request_id, statement, signature, wallet, network,"
-    " asset, address, memo, amount, expires, state)"
+    " asset, address, memo, amount, expires, state, receipt, acknowledged)"
     " SELECT 'past ' || n, 'exchange', 'past ' || n, '', '', 'hot-sol', 'solana:devnet', 'SOL',"
-    " 'somewhere', '', 1, 0, 'BLOCKED' FROM generate_series(1, %s) AS n"
+    " 'somewhere', '', 1, 0, 'BLOCKED', 'a receipt', true FROM generate_series(1, %s) AS n"
 )
 _EVENTS = (
     "INSERT INTO event (kind, event, actor, subject, details, requester, position, previous, hash)"

@@ -83,7 +83,7 @@ async def test_a_claim_that_raises_holds_up_no_other(
 
 async def test_a_nonce_account_that_raises_holds_up_no_other(house: House) -> None:
     house.pay(house.wallet, 100 * SOL)
-    await house.sql("INSERT INTO nonce (wallet, index) VALUES ('a-stranger', 0)")
+    await house.sql("INSERT INTO nonce (wallet, index, journal) VALUES ('a-stranger', 0, '')")
     await house.step()
     await nonce_pool.keep_pool(house.parts)
     rows = await house.sql("SELECT count(*) FROM nonce WHERE value IS NOT NULL")

@@ -20,7 +20,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_trials
 from custody.dev.postgres import EmbeddedPostgres
 from custody.domain.audit import AuditEvent, Kind, verify
 from custody.domain.states import TRANSITIONS, Event, State
-from custody.flows import create
+from custody.flows import create, kill
 from custody.store import audit
 from custody.store.withdrawals import Row
 from custody.worker import LINES
@@ -40,6 +40,7 @@ UNITS = (SOL // 2, SOL, 3 * SOL, 12 * SOL)  # the last two need approvals, and m
 BLOCKS = Code.CAP_EXCEEDED
 WAITS = (Code.FEE_EXCEEDED, Code.WINDOW_EXCEEDED, Code.COOLING, Code.WALLET_DISABLED)
 LARGE = SOL + 1_000_000
+KILLABLE = (State.SIGNED, State.BROADCASTING, State.CONFIRMING)
 PAID = (State.BROADCASTING, State.CONFIRMING, State.COMPLETED)
 ENDS = {state for state in State if state.ended}
 WORK = {
@@ -47,6 +48,7 @@ WORK = {
     for steps in LINES.values()
     for step in steps
 }
+SENDING = ("receipts.hand_over", "broadcast.start", "broadcast.send")
 steps_of_work = st.sampled_from(sorted(WORK))
 
 
@@ -59,6 +61,7 @@ class Request:
     approved: set[str] = field(default_factory=set)
     rejected: bool = False
     cancelled: bool = False
+    killed: bool = False
 
     def may_be(self, state: State, now: int) -> bool:
         """Tell whether what people did explains this end."""
@@ -68,6 +71,7 @@ class Request:
             State.CANCELLED: self.cancelled,
             State.REJECTED: self.rejected,
             State.EXPIRED: self.intent.expires <= now,
+            State.FAILED: self.killed,
         }.get(state, False)
 
 
@@ -158,6 +162,27 @@ class Custody(RuleBasedStateMachine):
         else:
             assert row.code == Code.TOO_LATE, row
 
+    @precondition(lambda self: self.known)
+    @rule(data=st.data())
+    def kill(self, data: st.DataObject) -> None:
+        self._kill(self._some(data)[0])
+
+    @rule(depth=st.integers(0, len(SENDING)), slots=st.sampled_from((0, 40)))
+    def kill_what_is_signed(self, depth: int, slots: int) -> None:
+        self.create_some([SOL // 2])
+        self.work(["sign.claim", "sign.ask", *SENDING[:depth]])
+        self.house.chain.advance(slots)
+        for row in self._rows():
+            if row["state"] in KILLABLE:
+                self._kill(row["digest"])
+
+    def _kill(self, name: str) -> None:
+        row = self.trial.run(kill.kill_withdrawal(self.house.parts, "alice", name))
+        if isinstance(row, Row):
+            self.known[name].killed = True
+        else:
+            assert row.code == Code.TOO_LATE, row
+
     # What officers do.
 
     @precondition(lambda self: self.known)
@@ -197,7 +222,11 @@ class Custody(RuleBasedStateMachine):
             self._make_due()
             self.trial.run(WORK[step](self.house.parts))
 
-    @rule(line=st.sampled_from(("sign", "end", "broadcast", "confirm", "books")))
+    @rule(
+        line=st.sampled_from(
+            ("sign", "end", "receipts", "broadcast", "confirm", "books", "advance")
+        )
+    )
     def work_line(self, line: str) -> None:
         for step in LINES[line]:
             self._make_due()
@@ -254,6 +283,10 @@ class Custody(RuleBasedStateMachine):
     def signer_reply_is_lost(self) -> None:
         self.house.gateway.replies_lost = 1
 
+    @rule(silent=st.booleans(), blind=st.booleans())
+    def watchtower_is_not_itself(self, silent: bool, blind: bool) -> None:
+        self.house.tower.silent, self.house.tower.blind = silent, blind
+
     @rule(method=st.sampled_from(("sendTransaction", "getSignatureStatuses")))
     def node_loses_a_call(self, method: str) -> None:
         self.house.node_line.undelivered.append(method)
@@ -267,7 +300,9 @@ class Custody(RuleBasedStateMachine):
     @invariant()
     def nobody_is_paid_who_should_not_be(self) -> None:
         rows = self._rows()
-        sent = sum(row["amount"] for row in rows if row["state"] in PAID)
+        sent = sum(
+            row["amount"] for row in rows if row["state"] in PAID or row["ending"] == "FAILED"
+        )
         assert self._customer() <= sent, "somebody got more than was on its way"
         for row in rows:
             before = self.ended.get(row["digest"])
@@ -292,6 +327,7 @@ class Custody(RuleBasedStateMachine):
         gateway, line = self.house.gateway, self.house.node_line
         gateway.replies_lost = 0
         gateway.refuse.clear()
+        self.house.tower.silent = self.house.tower.blind = False
         line.undelivered.clear()
         line.answers_lost.clear()
         self.trial.run(self.house.step())
@@ -375,10 +411,11 @@ class Custody(RuleBasedStateMachine):
     def _rows(self) -> list[dict[str, Any]]:
         found = self.trial.run(
             self.house.sql(
-                "SELECT digest, state, waiting_for, amount, fee FROM withdrawal ORDER BY sequence"
+                "SELECT digest, state, ending, waiting_for, amount, fee FROM withdrawal"
+                " ORDER BY sequence"
             )
         )
-        names = ("digest", "state", "waiting_for", "amount", "fee")
+        names = ("digest", "state", "ending", "waiting_for", "amount", "fee")
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def _row(self, name: str) -> Row:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from custody.flows import broadcast, nonce_pool, sign
+from custody.flows import broadcast, nonce_pool, receipts, sign
 from custody.store.database import Connection, Database
 from custody.store.withdrawals import Row
 from signer.hsm import Token
@@ -97,6 +97,7 @@ async def test_a_node_that_forgets_is_sent_the_same_again(house: House) -> None:
     row = await house.create()
     await sign.claim(house.parts)
     await sign.ask(house.parts)
+    await receipts.hand_over(house.parts)
     await broadcast.start(house.parts)
     await broadcast.send(house.parts)
     sent = house.node_line.calls.count("sendTransaction")
@@ -145,7 +146,7 @@ async def test_a_signer_that_dies_at_its_work_signs_one_message(
 
 
 async def pay_one(house: House) -> None:
-    for step in (sign.claim, sign.ask, broadcast.start, broadcast.send):
+    for step in (sign.claim, sign.ask, receipts.hand_over, broadcast.start, broadcast.send):
         await step(house.parts)
     house.chain.advance(4)
     for step in (broadcast.confirm, nonce_pool.keep_pool):

@@ -36,7 +36,8 @@ class Tower:
     """One watchtower's files in `folder`, and its process while it runs."""
 
     def __init__(self, folder: Path, audit_key: str, **changes: Any) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.audit_key, self.port = folder, audit_key, free_port()
+        self.metrics = f"127.0.0.1:{free_port()}"
         self.authority = Authority(folder / "pki")
         self.devnet = Devnet(folder / "devnet")
         tls = self.authority.issue(Identity(Role.SERVER, "watchtower"), HOSTS)
@@ -48,6 +49,7 @@ class Tower:
             "key": "key.pem",
             "audit_keys": [audit_key],
             "data": self.data.name,
+            "metrics": self.metrics,
         }
         lines = [f"{name} = {shown(value)}" for name, value in {**values, **changes}.items()]
         (folder / "watchtower.toml").write_text("\n".join([*lines, *tls_lines(tls)]))

@@ -18,12 +18,13 @@ from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
 from custody.dev.postgres import EmbeddedPostgres
 from custody.flows import parts
-from custody.store import balances, nonces, withdrawals
+from custody.store import advances, balances, nonces, receipts, withdrawals
 from custody.store.database import migrate
 from signer.anchor import Anchored
 from signer.requests import Requests
 from tests.factories import SOL
 from tests.integration.house import House
+from tests.integration.local_tower import LocalTower
 from tests.integration.mischief import Crash, LocalGateway, crash_in
 from tests.integration.works import policy_file
 from tests.softhsm import softhsm_token
@@ -51,6 +52,13 @@ DEATHS: tuple[tuple[object, str], ...] = (
     (balances, "book"),
     (nonces, "take"),
     (nonces, "give_back"),
+    (receipts, "acknowledge"),
+    (receipts, "put_off"),
+    (advances, "want"),
+    (advances, "signed"),
+    (advances, "done"),
+    (LocalTower, "submit_receipts"),
+    (LocalTower, "dead_transactions"),
 )
 _numbers = itertools.count()
 
