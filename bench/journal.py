@@ -71,8 +71,8 @@ def fill(path: Path, count: int) -> None:
         print(f"\r{start + _CHUNK:,} of {count:,}", end="", flush=True)
     with journal.entry(at, "live") as db:
         first = max(1, count - _LIVE)
-        values = ((number, bytes(400), at.wall) for number in range(first, count + 1))
-        db.executemany("INSERT INTO message VALUES (?, ?, ?)", values)
+        values = ((number, bytes(400), 1, at.wall) for number in range(first, count + 1))
+        db.executemany("INSERT INTO message VALUES (?, ?, ?, ?)", values)
     journal.close()
 
 

@@ -32,6 +32,7 @@ from tests.watched import Watched, ask, until
 from tests.watched_host import POOL, WALLETS
 
 TICK_SECONDS = 0.025
+FRAME_MAX = 16  # jobs; whatever else the signer is asked waits for a frame's end
 LOOK_SECONDS = 0.1
 AGAIN_SECONDS = 3.0  # after which the same bytes are sent once more
 LAMPORTS = 1_000_000
@@ -124,8 +125,10 @@ class Load:
             while True:
                 await asyncio.sleep(TICK_SECONDS)
                 passed, last = time.monotonic() - last, time.monotonic()
-                due = min(due + passed * self.rate, self.rate)
-                tasks = again or [self._task() for _ in range(min(int(due), len(self._free)))]
+                due = min(due + passed * self.rate, 2 * FRAME_MAX)
+                tasks = again or [
+                    self._task() for _ in range(min(int(due), FRAME_MAX, len(self._free)))
+                ]
                 if not tasks:
                     continue
                 try:

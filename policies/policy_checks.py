@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from policies.approvals import APPROVALS_MAX
+from policies.freezes import WATCHTOWER
 from policies.policy import Policy, Rule, Wallet
 from policies.quorum import Seats, missing
 from policies.reader import EntryError, Path
@@ -27,6 +28,8 @@ def check(policy: Policy, rules: tuple[Rule, ...]) -> Policy:
 
 
 def _check_keys(policy: Policy) -> None:
+    if WATCHTOWER in policy.people:  # whose freeze would be taken for a proven theft's
+        raise EntryError(("people", WATCHTOWER), "is what a proven theft's freeze is signed with")
     owners: dict[str, str] = {}
     held = [
         (kind, name, keys)

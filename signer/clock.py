@@ -75,13 +75,17 @@ class Clock:
 
     def refuse(self, moment: Moment) -> Refusal | None:
         """Return why the host's clock is not believed at `moment`, or None."""
-        expected = self._believed.wall + moment.steady - self._believed.steady
-        off = moment.wall - expected
+        off = moment.wall - self.trusted(moment).wall
         if abs(off) <= DRIFT_MS:
             return None
         way = "ahead of" if off > 0 else "behind"
         words = f"the host's clock is {abs(off) // 1000} s {way} the time that the signer counts"
         return Refusal(Code.CLOCK_DIFFERS, words)
+
+    def trusted(self, moment: Moment) -> Moment:
+        """Return the moment with the time of day that goes on from the last one believed."""
+        believed = self._believed
+        return replace(moment, wall=believed.wall + moment.steady - believed.steady)
 
     def refuse_lease(self, moment: Moment) -> Refusal | None:
         """Return why no lease is taken at `moment`: as `refuse`, but for the first of a boot."""
@@ -93,5 +97,5 @@ class Clock:
         Not more often: who sets the clock by little, again and again, would reach any time.
         """
         self._floor = moment.tick
-        if moment.steady - self._believed.steady >= _DRIFTS_MS:
+        if moment.steady - self._believed.steady >= _DRIFTS_MS and not self.refuse(moment):
             self._believed = moment

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import PyKCS11 as P
 
+from kura.signer.v1 import signer_pb2 as wire
 from policies.fields import key_text, raw_key
+from policies.freezes import ALL_WALLETS
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.spare import spares
@@ -35,7 +37,7 @@ from signer.pkcs11 import (
     load,
 )
 from signer.settings import Settings
-from signer.setup import read_status
+from signer.setup import lease_words, read_status
 
 _RUNBOOK, _PIN = "docs/runbooks/recover.md", "docs/runbooks/pin.md"
 _OFFICERS = "docs/runbooks/officers.md"
@@ -124,9 +126,23 @@ def _serving(settings: Settings) -> list[Finding] | None:
     held = {key.wallet: raw_key(key.key) for key in status.keys}
     return [
         Finding("serving", f"{name}, and signs"),
+        *_held_back(status, policy),
         *_version(policy),
         *_wallets(policy, status.audit_key, held),
     ]
+
+
+def _held_back(status: wire.SignerStatus, policy: Policy) -> Iterator[Finding]:
+    """What is not the signer's own: a lease comes by itself, a freeze is lifted by people."""
+    hot = {wallet.signer for wallet in policy.wallets.values() if wallet.sweep}
+    if status.audit_key in hot and not status.lease_until:
+        do = "it comes by itself; if not, look at watchtower and relay: watchtower status"
+        yield Finding("lease", lease_words(0), do, signs=True)
+    for freeze in status.freezes:
+        what = "all wallets" if freeze.wallet == ALL_WALLETS else freeze.wallet
+        found = f"{what} by {freeze.person}, {freeze.digest}"
+        do = "when the cause is known, the change quorum lifts it: custody freeze list, then lift"
+        yield Finding("freeze", found, do)
 
 
 def _way_out(code: str, settings: Settings) -> str:
@@ -135,7 +151,7 @@ def _way_out(code: str, settings: Settings) -> str:
         "JOURNAL_BEHIND": f"stop it; put the newest journal file back, or recover {_RECOVER}",
         "JOURNAL_FOREIGN": f"stop it; put the token's own journal back, or recover {_RECOVER}",
         "CLOCK_DIFFERS": "set the host's clock right; if it is right and the journal's time was"
-        f" wrong: restart the host where the clock is ahead, where it is behind recover {_RECOVER}",
+        " wrong: restart the host, and the watchtower's first lease confirms its clock",
     }
     return ways.get(code, f"see {_RUNBOOK}") + _begun(settings)
 

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.freezes import ALL_WALLETS, epoch_after, open_freeze, open_unfreeze
+from policies.freezes import ALL_WALLETS, WATCHTOWER, epoch_after, open_freeze, open_unfreeze
 from policies.policy import Policy
 from policies.statements import FREEZES_MAX, Signed, digest
 from signer.clock import Moment
 from signer.journal import Journal
-
-WATCHTOWER = "watchtower"
 
 
 class Freezes:

@@ -81,11 +81,11 @@ class Guard:
             case "nonce_advance":
                 return self._upkeep.advance(policy, job.nonce_advance, at)
             case "alarm_sweep":
-                return self._alarm.sweep(policy, job.alarm_sweep, at)
+                return self._alarm.sweep(policy, job.alarm_sweep, self._clock.trusted(at))
             case "apply":
                 return Answer(self._apply(policy, job.apply, at))
             case "hello":
-                return Answer(self._leases.hello(policy))
+                return Answer(self._leases.hello(policy, job.hello))
         return Answer(Refusal(Code.JOB_MALFORMED, "the job names no verb that this signer has"))
 
     def _refuse_time(self, job: wire.Job, at: Moment) -> Refusal | None:

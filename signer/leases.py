@@ -8,6 +8,7 @@ import secrets
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.freezes import digest_of
 from policies.policy import Policy, Wallet, WalletTier
 from policies.statements import (
     LEASE_MS,
@@ -27,6 +28,8 @@ from signer.journal import Journal
 from signer.keys import Keys
 from signer.requests import Requests
 
+QUESTION_BYTES = 32
+
 
 class Leases:
     """The lease of one start of a signer."""
@@ -39,17 +42,21 @@ class Leases:
         self._lease: Lease | None = None
         self._fresh_until = 0  # steady ms
 
-    def hello(self, policy: Policy) -> wire.SignedStatement:
+    def hello(self, policy: Policy, job: wire.Hello) -> wire.SignedStatement | Refusal:
         """Return what a lease must name, signed by the audit key."""
+        if len(job.question) != QUESTION_BYTES:
+            return Refusal(Code.JOB_MALFORMED, f"the question has {QUESTION_BYTES} bytes")
         statement = encode(
             Hello(
                 key=self._keys.audit_key,
+                question=job.question.hex(),
                 challenge=self._challenge,
                 journal=self._journal.name,
                 sequence=self._journal.sequence,
                 head=self._journal.head.hex(),
                 policy=policy.digest,
                 epoch=self._freezes.epoch(),
+                freezes=digest_of(freeze.digest for freeze in self._freezes.standing()),
             )
         )
         signature = self._keys.sign_statement(statement)
@@ -76,9 +83,11 @@ class Leases:
         """Return why this wallet waits for a lease, or None."""
         if wallet.tier is not WalletTier.HOT or self.until(policy, at):
             return None
-        words = "the watchtower's lease ran out, or was for another policy or epoch"
-        if self._lease is None:
-            words = "the watchtower has given no lease since this signer started"
+        words = "the watchtower has given no lease since this signer started"
+        if self._lease and self._fresh_until > at.steady:
+            words = "the watchtower's lease was for the policy or epoch before"
+        elif self._lease:
+            words = "the watchtower's lease has run out"
         return Refusal(Code.LEASE_MISSING, words)
 
     def until(self, policy: Policy, at: Moment) -> int:

@@ -1,114 +1,86 @@
-"""A Solana node as its callers see it: the devnet behind a front that notes, stalls and lies.
+"""A Solana node as its callers see it: a process before the devnet that notes, stalls and lies.
 
-Nothing of the chain is changed: what the front makes up is only what its callers hear.
+Nothing of the chain is changed: what the front makes up is only what its callers hear. It is a
+process of its own, so that whoever measures does not hold it up.
 """
 
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-
-import httpx
 
 Lie = Callable[[str, list[Any], Any], Any]
 """Turns (method, parameters, true result) into what is answered; STALLED for no answer at all."""
 STALLED = object()
+_ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A transaction that the node took, and when by the monotonic clock."""
+    """A transaction that the node took, and when by the monotonic clock of this machine."""
 
     at: float
     transaction: bytes
 
 
-def honest(_method: str, _parameters: list[Any], result: Any) -> Any:
-    return result
-
-
 @dataclass
 class NodeFront:
-    """`port` of the front, `devnet` the true node's address."""
+    """`port` of the front, `devnet` the true node's."""
 
     port: int
-    devnet: str
-    lie: Lie = honest
-    sent: list[Sent] = field(default_factory=list)
+    devnet: int
+    _process: subprocess.Popen[str] | None = field(default=None, repr=False)
+    _sent: list[Sent] = field(default_factory=list, repr=False)
+    _notes: Path | None = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            talks = set[asyncio.Task[None]]()
+    def start(self, notes: Path) -> None:
+        """Listen; what is sent is noted in the file `notes`."""
+        self._notes, pipe = notes, subprocess.PIPE
+        notes.touch()
+        command = [sys.executable, "-m", "tests.node_front", self.port, self.devnet, notes]
+        self._process = subprocess.Popen(
+            list(map(str, command)), stdin=pipe, stdout=pipe, text=True, cwd=_ROOT
+        )
+        self._answered("ready")
 
-            async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                task = asyncio.current_task()
-                assert task
-                talks.add(task)
-                try:
-                    await self._talk(client, reader, writer)
-                except (OSError, asyncio.IncompleteReadError):
-                    pass
-                finally:
-                    talks.discard(task)
-                    writer.close()
+    def tell(self, name: str, *arguments: str) -> None:
+        """Have it tell a lie from now on: a name of LIES."""
+        assert self._process
+        assert self._process.stdin
+        print(name, *arguments, file=self._process.stdin, flush=True)
+        self._answered(name)
 
-            server = await asyncio.start_server(talk, "127.0.0.1", self.port)
-            try:
-                yield
-            finally:
-                server.close()
-                for task in talks:
-                    task.cancel()
-                await asyncio.gather(*talks, return_exceptions=True)
+    def sent(self) -> list[Sent]:
+        """All that the node took through this front."""
+        assert self._notes
+        lines = [line.split() for line in self._notes.read_text().splitlines(keepends=True)]
+        return [Sent(float(line[0]), bytes.fromhex(line[1])) for line in lines if len(line) == 3]
 
-    async def _talk(
-        self,
-        client: httpx.AsyncClient,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        """Answer one connection's requests: HTTP/1.1 with Content-Length, as httpx sends them."""
-        while not reader.at_eof():
-            head = await reader.readuntil(b"\r\n\r\n")
-            fields = dict(
-                line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line
-            )
-            body = await reader.readexactly(int(fields[b"content-length"]))
-            answer = await self._answer(client, json.loads(body))
-            if answer is None:
-                status, content = b"503 Service Unavailable", b""
-            else:
-                status, content = b"200 OK", json.dumps(answer).encode()
-            writer.write(
-                b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-                % (status, len(content), content)
-            )
-            await writer.drain()
+    def stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+        self._process = None
 
-    async def _answer(self, client: httpx.AsyncClient, asked: Any) -> Any:
-        """The answer, lied about; None while the devnet is down."""
-        try:
-            answer = (await client.post(self.devnet, json=asked, timeout=30)).json()
-        except httpx.HTTPError:
-            return None
-        method, parameters = asked["method"], asked.get("params", [])
-        if "result" in answer:
-            if method == "sendTransaction":
-                transaction = base64.b64decode(parameters[0])
-                self.sent.append(Sent(time.monotonic(), transaction))
-            answer["result"] = self.lie(method, parameters, answer["result"])
-            if answer["result"] is STALLED:
-                await asyncio.Event().wait()
-        return answer
+    def _answered(self, word: str) -> None:
+        assert self._process
+        assert self._process.stdout
+        assert self._process.stdout.readline() == word + "\n"
+
+
+def honest(_method: str, _parameters: list[Any], result: Any) -> Any:
+    return result
 
 
 def stalling(_method: str, _parameters: list[Any], _result: Any) -> Any:
@@ -119,15 +91,15 @@ def another_chain(method: str, _parameters: list[Any], result: Any) -> Any:
     return "4uhcVJyU9pJkvQyS88uRDiswHXSCkY3zQawwpjk2NsNY" if method == "getGenesisHash" else result
 
 
-def stuck(slots: int) -> Lie:
-    """It stays so many slots behind."""
+def standing() -> Lie:
+    """It stands still at the slot at which it was first asked."""
+    slots = list[int]()
 
     def lie(method: str, _parameters: list[Any], result: Any) -> Any:
-        if method in {"getSlot", "getBlockHeight"}:
-            return max(0, result - slots)
-        if isinstance(result, dict) and "context" in result:
-            context = result["context"] | {"slot": max(0, result["context"]["slot"] - slots)}
-            return result | {"context": context}
+        context = isinstance(result, dict) and "context" in result
+        if context or method in {"getSlot", "getBlockHeight"}:
+            slots.append(result["context"]["slot"] if context else result)
+            return result | {"context": {"slot": slots[0]}} if context else slots[0]
         return result
 
     return lie
@@ -149,33 +121,88 @@ def poor(method: str, _parameters: list[Any], result: Any) -> Any:
     return result | {"value": 0} if method == "getBalance" else result
 
 
-def inventing(name: str, transaction: bytes) -> Lie:
-    """It shows this transaction in every history, at the newest slot, as having gone well."""
-    shown = base64.b64encode(transaction).decode()
+def inventing(name: str, transaction: str) -> Lie:
+    """It shows this transaction (hex) in every history, at the newest slot, as gone well."""
+    shown = base64.b64encode(bytes.fromhex(transaction)).decode()
 
     def lie(method: str, parameters: list[Any], result: Any) -> Any:
+        about = {"err": None, "slot": 1, "blockTime": int(time.time())}
         if method == "getSignaturesForAddress":
-            slot = result[0]["slot"] if result else 1
-            return [
-                {
-                    "signature": name,
-                    "slot": slot,
-                    "err": None,
-                    "memo": None,
-                    "blockTime": int(time.time()),
-                    "confirmationStatus": "confirmed",
-                },
-                *result,
-            ]
+            about |= {"slot": result[0]["slot"]} if result else {}
+            listed = {"signature": name, "memo": None, "confirmationStatus": "confirmed"}
+            return [about | listed, *result]
         if method == "getTransaction" and parameters[0] == name:
             meta = {"err": None, "fee": 5000, "preBalances": [9, 1], "postBalances": [1, 9]}
-            return {
-                "slot": 1,
-                "blockTime": int(time.time()),
-                "meta": meta,
-                "transaction": [shown, "base64"],
-                "version": "legacy",
-            }
+            return about | {"meta": meta, "transaction": [shown, "base64"], "version": "legacy"}
         return result
 
     return lie
+
+
+LIES: dict[str, Callable[..., Lie]] = {
+    "honest": lambda: honest,
+    "stalling": lambda: stalling,
+    "another-chain": lambda: another_chain,
+    "standing": standing,
+    "hiding": lambda: hiding,
+    "poor": lambda: poor,
+    "inventing": inventing,
+}
+
+
+class _Front:
+    def __init__(self, devnet: int, notes: Path) -> None:
+        self.lie, self._never = honest, asyncio.Event()
+        self._devnet, self._notes = devnet, notes.open("a", buffering=1)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection's requests: HTTP/1.1 with Content-Length, as httpx sends them."""
+        with suppress(OSError, asyncio.IncompleteReadError):
+            node = await asyncio.open_connection("127.0.0.1", self._devnet)
+            while True:
+                head, body = await _message(reader)
+                node[1].write(head + body)
+                head, answer = await _message(node[0])
+                if self.lie is not honest or b'"sendTransaction"' in body:
+                    answer = await self._answer(json.loads(body), json.loads(answer))
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer)
+                writer.write(head + answer)
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, asked: Any, answer: Any) -> bytes:
+        method, parameters = asked["method"], asked.get("params", [])
+        if "result" in answer:
+            if method == "sendTransaction":
+                raw = base64.b64decode(parameters[0]).hex()
+                print(time.monotonic(), raw, ".", file=self._notes)
+            answer["result"] = self.lie(method, parameters, answer["result"])
+            if answer["result"] is STALLED:
+                await self._never.wait()
+        return json.dumps(answer).encode()
+
+
+async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    lengths = [
+        line.partition(b":")[2]
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"content-length:")
+    ]
+    return head, await reader.readexactly(int(lengths[0]))
+
+
+async def _serve(arguments: Sequence[str]) -> None:
+    """Serve until standard input ends; each line of it names the lie from then on."""
+    port, devnet, notes = int(arguments[0]), int(arguments[1]), Path(arguments[2])
+    front = _Front(devnet, notes)
+    async with await asyncio.start_server(front.talk, "127.0.0.1", port):
+        print("ready", flush=True)  # noqa: T201 - to who started it
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            name, *words = line.split()
+            front.lie = LIES[name](*words)
+            print(name, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(sys.argv[1:]))

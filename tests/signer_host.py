@@ -131,9 +131,13 @@ class Host:
         assert self.so_pin not in text
 
     @contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[str]]:
-        """Run `signer serve` in a namespace of its own, killed at the end (SIGKILL)."""
-        command, pipe = [*ISOLATED, SIGNER, *self._arguments("serve")], subprocess.PIPE
+    def serving(self, *program: object) -> Iterator[subprocess.Popen[str]]:
+        """Run `signer serve` in a namespace of its own, killed at the end (SIGKILL).
+
+        `program`: what stands for `signer`.
+        """
+        run = [str(part) for part in program] or [SIGNER]
+        command, pipe = [*ISOLATED, *run, *self._arguments("serve")], subprocess.PIPE
         with subprocess.Popen(
             command, env=self._environment(), stdout=pipe, stderr=pipe, text=True
         ) as process:

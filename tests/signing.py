@@ -23,6 +23,7 @@ from policies.statements import (
     Resolved,
     Signed,
     Statement,
+    Theft,
     decode,
     digest,
     encode,
@@ -60,7 +61,8 @@ _SIGNERS = {
         "watchtower",
     )
 }
-STATUS, HELLO = wire.Job(status=wire.Status()), wire.Job(hello=wire.Hello())
+STATUS = wire.Job(status=wire.Status())
+HELLO = wire.Job(hello=wire.Hello(question=bytes(32)))
 
 
 class SignerRig:
@@ -202,6 +204,7 @@ def lease_job(result: wire.Result, **changes: Any) -> wire.Job:
     hello = decode(Hello, signed.statement)
     assert verify(hello.key, signed)
     seen = {**asdict(hello), "key": public("watchtower"), "audit_key": hello.key}
+    del seen["question"], seen["freezes"]
     lease = Lease(**{**seen, "resolved": ()} | changes)
     return wire.Job(apply=wire.Apply(lease=enveloped(lease)))
 
@@ -214,6 +217,19 @@ def nonce_open(index: int = 0, blockhash: bytes = b"\x09" * 32, **changes: Any) 
     }
     opening = wire.NonceOpen(index=index, blockhash=blockhash, **fields | changes)
     return wire.Job(nonce_open=opening)
+
+
+def nonce_advance(index: int = 0, nonce_value: bytes = b"\x07" * 32, **changes: Any) -> wire.Job:
+    fields: dict[str, Any] = {
+        "wallet": "hot-sol",
+        "budget": wire.ComputeBudget(unit_limit=1000, unit_price=0),
+    }
+    advance = wire.NonceAdvance(index=index, nonce_value=nonce_value, **fields | changes)
+    return wire.Job(nonce_advance=advance)
+
+
+def alarm(theft: Theft | Signed) -> wire.Job:
+    return wire.Job(alarm_sweep=wire.AlarmSweep(theft=enveloped(theft)))
 
 
 def apply_book(book: Book, *people: str, **changes: Any) -> wire.Job:

@@ -56,12 +56,18 @@ def softhsm_token(directory: Path, label: str = "kura") -> Iterator[SoftHsm]:
     tokens.mkdir(mode=0o700, parents=True)
     conf = directory / "softhsm2.conf"
     conf.write_text(_CONF.format(tokens=tokens))
-    softhsm = SoftHsm(conf, label)
+    with opened(SoftHsm(conf, label)) as softhsm:
+        init_token(softhsm.module, label, softhsm.so_pin, softhsm.pin)
+        yield softhsm
+
+
+@contextmanager
+def opened(softhsm: SoftHsm) -> Iterator[SoftHsm]:
+    """A token that there is; SOFTHSM2_CONF points there until the end."""
     before = os.environ.get("SOFTHSM2_CONF")
     _finalise()
     os.environ.update(softhsm.env)
     try:
-        init_token(softhsm.module, label, softhsm.so_pin, softhsm.pin)
         yield softhsm
     finally:
         _finalise()

@@ -6,6 +6,7 @@ a test holds them.
 """
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from solders.hash import Hash
 from solders.instruction import Instruction
@@ -21,14 +23,17 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from custody.chains.solana_history import HistoryNode
 from custody.dev.devnet import chain as devnet
 from custody.dev.devnet.rpc import call
 from custody.gateway import SignerUnreachableError
 from custody.keys import SigningKey
-from custody.watchtower import receipts, suspects
+from custody.watchtower import receipts
 from custody.watchtower.chain import Chain
 from custody.watchtower.database import Database
+from custody.watchtower.nodes import TIMEOUT_SECONDS
 from custody.watchtower.parts import Parts
+from custody.watchtower.schema import SCHEMA
 from kura.signer.v1 import signer_pb2 as wire
 from policies.receipts import open_receipt
 from policies.statements import Receipt
@@ -55,6 +60,35 @@ class Signer:
         return [self.answers(job.alarm_sweep) for job in jobs]
 
 
+Alter = Callable[[dict[str, Any], Any], Any]
+
+
+class Between(httpx.AsyncBaseTransport):
+    """Stands between the watchtower and a node: `alter(request, result)` gives what is told."""
+
+    def __init__(self) -> None:
+        self.alter: Alter | None = None
+        self.away = self.silent = False
+        self.asked: list[dict[str, Any]] = []
+        self._inner = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("away")
+        if self.silent:
+            await asyncio.Event().wait()
+        asked = json.loads(request.content)
+        self.asked.append(asked)
+        answer = await self._inner.handle_async_request(request)
+        told = json.loads(await answer.aread())
+        if self.alter and "result" in told:
+            told["result"] = self.alter(asked, told["result"])
+        return httpx.Response(200, stream=httpx.ByteStream(json.dumps(told).encode()))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 class TowerRig:
     """What one test works with; `urls` are the nodes that the watchtower is told of."""
 
@@ -71,7 +105,7 @@ class TowerRig:
 
     def open(self) -> None:
         """Open the database anew, as a start does."""
-        self.database = Database(self.path / "tower.sqlite3", [receipts.SCHEMA, suspects.SCHEMA])
+        self.database = Database(self.path / "tower.sqlite3", SCHEMA)
         self.parts = Parts(
             key=SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(key("watchtower")))),
             audit_keys=frozenset({AUDIT}),
@@ -83,6 +117,8 @@ class TowerRig:
             gateway=self.signer, wake=asyncio.Event(), hello=SimpleNamespace(epoch="")
         )
         self.tower = Chain(self.parts, self.urls)
+        self.between, first = Between(), self.tower._nodes.each[0]
+        first.ask = HistoryNode(self.urls[0], timeout=TIMEOUT_SECONDS, transport=self.between)
 
     def _alarm(self, kind: str, message: str, next: str, **more: Any) -> None:  # noqa: A002
         self.alarms.append(SimpleNamespace(kind=kind, message=message, next=next, **more))
@@ -186,3 +222,7 @@ def passing(ledger: devnet.Chain) -> Iterator[threading.Event]:
 
 def stranger() -> Pubkey:
     return Keypair().pubkey()
+
+
+def only(method: str, change: Callable[[Any], Any]) -> Alter:
+    return lambda asked, result: change(result) if asked["method"] == method else result

@@ -57,7 +57,7 @@ class Watched:
         (folder / "host").mkdir(mode=0o700)
         self.host = Host(folder / "host")
         self.node_port, self.tower_port = free_port(), free_port()
-        self.fronts = [NodeFront(free_port(), self.node_url) for _ in range(nodes)]
+        self.fronts = [NodeFront(free_port(), self.node_port) for _ in range(nodes)]
         self.pki = Authority(folder / "pki")
         self.signer, self._asking = Signer(folder / "host" / "socket"), asyncio.Lock()
         self.rpc = JsonRpc(self.node_url, timeout=10)
@@ -132,6 +132,8 @@ class Watched:
     async def close(self) -> None:
         for name in ("relay", "watchtower", "signer", "devnet"):
             stop(self.folder, name)
+        for front in self.fronts:
+            front.stop()
         self.signer.close()
         await self.rpc.close()
         for channel in self._channels.values():
@@ -225,20 +227,15 @@ async def watched(nodes: int = 1, slot_ms: int = 400) -> AsyncIterator[Watched]:
         ground = Watched(Path(directory), nodes, slot_ms)
         try:
             ground.start("devnet")
-            async with asyncio.TaskGroup() as group:
-                stopped = asyncio.Event()
-                for front in ground.fronts:
-                    group.create_task(_serve(front, stopped))
-                for name in ("signer", "watchtower", "relay"):
-                    await asyncio.to_thread(ground.start, name)
-                for wallet in WALLETS:
-                    await ground.fund(address_of(wallet), 1_000 * SOL)
-                await ground.apply_book()
-                await until("a lease", lambda: leased(ground))
-                try:
-                    yield ground
-                finally:
-                    stopped.set()
+            for number, front in enumerate(ground.fronts):
+                front.start(ground.folder / f"sent-{number}")
+            for name in ("signer", "watchtower", "relay"):
+                ground.start(name)
+            for wallet in WALLETS:
+                await ground.fund(address_of(wallet), 1_000 * SOL)
+            await ground.apply_book()
+            await until("a lease", lambda: leased(ground))
+            yield ground
         finally:
             await ground.close()
 
@@ -273,11 +270,6 @@ async def _quietly(look: Callable[[], Awaitable[bool]]) -> bool:
 
 async def leased(ground: Watched) -> bool:
     return (await ground.status()).lease_until > now()
-
-
-async def _serve(front: NodeFront, stopped: asyncio.Event) -> None:
-    async with front.serving():
-        await stopped.wait()
 
 
 def _tls(files: TlsFiles) -> Sequence[str]:

@@ -6,20 +6,14 @@ from policies.statements import digest
 from signer.chains.solana_address import encode_address
 from signer.hsm import Token
 from tests import softhsm
-from tests.factories import COLD_ADDRESS, key, policy_file, rule_text, wallet_text
+from tests.factories import key, policy_file, rule_text, wallet_text
 from tests.signer_host import Host, signatures
 
 WALLETS = ("hot-sol", "hot-two")
 QUORUM = ("alice", "carol")
 POOL = 64  # nonce accounts of each wallet
-SWEEPS = 96  # twelve ladders
+SWEEPS = 96  # twelve ladders; the wallet that is stolen is the first
 SWEEP_FEE = 10_000_000  # lamports
-_SWEEP = f"""\
-[wallets.{WALLETS[1]}.sweep]
-to = "{COLD_ADDRESS}"
-fee = "0.01 SOL"
-count = {SWEEPS}
-"""
 
 
 def address_of(wallet: str) -> str:
@@ -46,7 +40,7 @@ def genesis(host: Host, watchtower: str) -> str:
         watchtower=watchtower,
         sweep_fee="0.01 SOL",
         sweep_count=SWEEPS,
-        more=two + _SWEEP + rule_text("customers-two", wallet=WALLETS[1]),
+        more=two + rule_text("customers-two", wallet=WALLETS[1]),
     )
     files = host.file("policy", policy), host.file("signed", signatures(policy, *QUORUM))
     host.done("policy", "install", *files, typed=digest(policy) + "\n")

@@ -120,6 +120,10 @@ class HistoryNode(SolanaNode):
         answer = await self._rpc.call("getBlockHeight", [{"commitment": commitment}])
         return integer(answer, "block height")
 
+    async def first_block(self) -> int:
+        """The slot of the oldest block that the node keeps: 0 when it keeps all history."""
+        return integer(await self._rpc.call("getFirstAvailableBlock", []), "slot")
+
     async def is_recent(self, blockhash: bytes) -> bool:
         """Whether transactions with this blockhash can still land."""
         name = str(Pubkey.from_bytes(blockhash))

@@ -24,7 +24,14 @@ Running below {folder}; its data survive `make down`. Paste, for example:
   .venv/bin/custody --config {clients}/alice.toml approval approve WITHDRAWAL
   .venv/bin/custody --config {clients}/carol.toml approval approve WITHDRAWAL
 
-  # what the books and the policy say
+  # one officer stops everything, two let it go on
+  .venv/bin/custody --config {clients}/bob.toml freeze create all
+  .venv/bin/custody --config {clients}/alice.toml freeze sign --signatures {folder}/lift.signatures
+  .venv/bin/custody --config {clients}/carol.toml freeze sign --signatures {folder}/lift.signatures
+  .venv/bin/custody --config {clients}/carol.toml freeze lift --signatures {folder}/lift.signatures
+
+  # what the watchtower sees, what the books and the policy say
+  .venv/bin/custody --config {clients}/auditor.toml watchtower status
   .venv/bin/custody --config {clients}/auditor.toml balance list
   .venv/bin/custody policy explain {folder}/policy.toml
 

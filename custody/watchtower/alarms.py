@@ -6,6 +6,7 @@ One that could not be told is told again, after a restart too; nothing ever wait
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
 from subprocess import DEVNULL, PIPE
 
@@ -54,16 +55,16 @@ class Alarms:
         transaction_id: str = "",
         amount: int | None = None,
     ) -> None:
-        """Raise an alarm, as `parts.Alarm` says. Not inside a transaction."""
+        """Raise an alarm, as `parts.Alarm` says. Not inside a transaction; never fails."""
         if kind not in KINDS:
             raise ValueError(f"no alarm is of the kind {kind}")
         units = "" if amount is None else str(amount)
         values = (self._clock(), kind, wallet, transaction_id, units, message, next)
-        with self._database.transaction() as db:
-            names = f"{', '.join(_FIELDS)}, told"
-            query = f"INSERT OR IGNORE INTO alarm ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 - our own names
-            if not db.execute(query, values).rowcount:
+        try:
+            if not self._store(values):
                 return
+        except sqlite3.Error as error:  # what raises an alarm has better things to do than fail
+            log.error("alarm not stored", reason=str(error), next="look at the watchtower's disk")  # noqa: TRY400
         ALARMS.labels(kind).inc()
         log.error("alarm", **dict(zip(_FIELDS[1:], values[1:], strict=True)))
         self._raised.set()
@@ -77,14 +78,27 @@ class Alarms:
         """Tell what was not told yet, for ever."""
         while self._command:
             self._raised.clear()
-            told = [
-                await self._tell(row) for row in self._database.rows(f"{_SELECT} WHERE told = 0")
-            ]
+            told = await self._tell_all()
             try:
-                async with asyncio.timeout(None if all(told) else AGAIN_SECONDS):
+                async with asyncio.timeout(None if told else AGAIN_SECONDS):
                     await self._raised.wait()
             except TimeoutError:
                 continue
+
+    def _store(self, values: tuple[int | str, ...]) -> bool:
+        """Return whether it is a new one."""
+        names = f"{', '.join(_FIELDS)}, told"
+        query = f"INSERT OR IGNORE INTO alarm ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, 0)"  # noqa: S608 - our own names
+        with self._database.transaction() as db:
+            return bool(db.execute(query, values).rowcount)
+
+    async def _tell_all(self) -> bool:
+        try:
+            rows = self._database.rows(f"{_SELECT} WHERE told = 0")
+            return all([await self._tell(row) for row in rows])
+        except sqlite3.Error as error:
+            log.error("alarms not read", reason=str(error), next="look at the watchtower's disk")  # noqa: TRY400
+            return False
 
     async def _tell(self, row: tuple[object, ...]) -> bool:
         number, alarm = row[0], json.dumps(dict(zip(_FIELDS, row[1:], strict=True)))

@@ -5,6 +5,7 @@ logged and tried again; a wallet once followed is followed until the process end
 """
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from kura.watchtower.v1 import watchtower_pb2 as wire
 from policies.policy import Policy, Wallet
 
 CHECK_SECONDS = 0.25
+TELL_SECONDS = 5.0
 SOLANA = "solana:"
 _REVIVED = "the watchtower was told wrong by its nodes: freeze, and compare with another node"
 log = structlog.get_logger()
@@ -48,7 +50,7 @@ class Chain:
         self._nodes = Nodes(urls, parts.clock, known[0][0] if known else "")
         self._watches: dict[tuple[str, str], _Watch] = {}
         self._found = suspects.open_suspects(database)
-        self._told: dict[str, str] = {}
+        self._since: dict[str, float] = {}
         self._well = False
 
     async def run(self) -> None:
@@ -164,11 +166,14 @@ class Chain:
         )
 
     def _tell(self) -> None:
-        """Raise the alarm when a node's problem begins, have leases decided when it is over."""
+        """Raise the alarm when a node's problem lasts, have leases decided when it is over."""
+        now = asyncio.get_running_loop().time()
         for view in self.nodes():
-            if view.problem and not self._told.get(view.address, view.problem):
+            if not view.problem:
+                self._since.pop(view.address, None)
+            elif now - self._since.setdefault(view.address, now) >= TELL_SECONDS:
+                self._since[view.address] = math.inf  # told once
                 self._parts.alarm("NODE", f"node {view.address} does not count", view.problem)
-            self._told[view.address] = view.problem
         well = all(not self.problem(key) for key in self._parts.links)
         if well != self._well:
             self._well = well

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from custody.chains.errors import ChainError, NodeError
-from custody.chains.solana_history import Listed
+from custody.chains.solana_history import Listed, Shown
 from custody.watchtower import receipts, suspects
 from custody.watchtower.database import Database
 from custody.watchtower.nodes import Node
@@ -24,6 +24,7 @@ from policies.policy import Wallet
 PAUSE_SECONDS = 0.25
 FAULT_SECONDS = 1.0
 BEHIND_SECONDS_MAX = 5.0
+SHOWN_TRIES = 8
 AT_ONCE_MAX = 8  # transactions asked for
 log = structlog.get_logger()
 
@@ -114,9 +115,7 @@ class Follower:
         name = listed.transaction_id
         if suspects.known(self._database, name, self.wallet.name):
             return
-        shown = await self.node.ask.shown(name)
-        if shown is None:
-            raise NodeError(f"the node lists {name} and does not show it")
+        shown = await self._shown(name)
         place = signer_place(shown.transaction, name, self.wallet.address)
         if place is None:
             return  # an inflow
@@ -124,3 +123,12 @@ class Follower:
         suspect = Suspect(name, self.wallet.name, listed.slot, lost, shown.transaction)
         if suspects.add(self._database, suspect):
             self._suspected(suspect)
+
+    async def _shown(self, name: str) -> Shown:
+        """Return what a node lists; it may need a moment until it shows it."""
+        for _ in range(SHOWN_TRIES):
+            shown = await self.node.ask.shown(name)
+            if shown:
+                return shown
+            await asyncio.sleep(PAUSE_SECONDS)
+        raise NodeError(f"the node lists {name} and does not show it")

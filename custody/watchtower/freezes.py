@@ -2,7 +2,8 @@
 
 A freeze is kept until its signer, in a later epoch, no longer has it, or a quorum lifts it here. It
 is pending for as long as its signer was not seen with it. One that reached no signer before its
-epoch passed stays, and holds the lease back, until a quorum lifts it.
+epoch passed stays, and holds the lease back, until a quorum lifts it. A proven theft's is made by
+its signer, and is kept here like one that it told of.
 """
 
 import sqlite3
@@ -13,7 +14,7 @@ from custody.watchtower import signers
 from custody.watchtower.parts import Parts
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.freezes import ALL_WALLETS, epoch_after, open_freeze, open_unfreeze
+from policies.freezes import ALL_WALLETS, WATCHTOWER, epoch_after, open_freeze, open_unfreeze
 from policies.statements import Signed, StatementError, Unfreeze, decode, digest
 
 # `job`: the order as its signer takes it, NULL for one that only the signer told of. `seen`: the
@@ -141,6 +142,24 @@ def compare(
             again = "UPDATE freeze SET seen = NULL WHERE (audit_key, digest) = (?, ?)"
             db.execute(again + " AND job IS NOT NULL", (audit_key, name))
     db.execute("DELETE FROM lift WHERE audit_key = ? AND epoch <> ?", (audit_key, epoch))
+
+
+def prove_theft(parts: Parts, audit_key: str, transaction: bytes) -> None:
+    """Note that a signer froze for this theft, before its status says so; one stands for all."""
+    signer = signers.find(parts.database, audit_key)
+    what = (audit_key, digest(transaction), ALL_WALLETS, WATCHTOWER)
+    seen = signer.epoch if signer else ""
+    query = "INSERT OR IGNORE INTO freeze SELECT ?, ?, ?, ?, NULL, NULL, ?"
+    query += " WHERE NOT EXISTS (SELECT 1 FROM freeze WHERE (audit_key, person) = (?, ?))"
+    with parts.database.transaction() as db:
+        db.execute(query, (*what, seen, audit_key, WATCHTOWER))
+
+
+def theft_elsewhere(parts: Parts, audit_key: str) -> str:
+    """Return the audit key of another signer that a proven theft froze, "" for none."""
+    query = "SELECT audit_key FROM freeze WHERE person = ? AND audit_key <> ? ORDER BY audit_key"
+    found = (key for (key,) in parts.database.rows(query, WATCHTOWER, audit_key))
+    return next((key for key in found if key in parts.audit_keys), "")
 
 
 def forget(db: sqlite3.Connection, audit_key: str) -> None:

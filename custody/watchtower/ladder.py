@@ -1,6 +1,7 @@
 """Sends a signed alarm sweep until each transaction landed or can land no more."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from custody.chains.errors import ChainError
 from custody.watchtower.nodes import Node, Nodes
 
 AGAIN_SECONDS = 1.0
+DOUBT_SECONDS = 5.0  # from then on one node that does not know the blockhash is enough
 STAGGER_SECONDS = 0.01  # so that they arrive in the signer's order, whatever becomes of each
 log = structlog.get_logger()
 
@@ -31,11 +33,11 @@ class Ladder:
         self.paid = False
         self._nodes = nodes
         self._sending: set[asyncio.Task[None]] = set()
-        self._sent = 0.0
+        self._made, self._sent = time.monotonic(), 0.0
 
     def send(self) -> None:
         """Hand what is under way to every node at once, at most once a second."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if now - self._sent < AGAIN_SECONDS:
             return
         self._sent = now
@@ -55,7 +57,8 @@ class Ladder:
         if not self.under_way:
             return
         ids, blockhash = [r.transaction_id for r in self.under_way], self.under_way[0].blockhash
-        lives = any(await self._nodes.some(lambda node: node.is_recent(blockhash)))
+        recent = await self._nodes.some(lambda node: node.is_recent(blockhash))
+        lives = any(recent) if time.monotonic() - self._made < DOUBT_SECONDS else all(recent)
         told = await self._nodes.some(lambda node: node.standings(ids))
         each = list(zip(*(standings for _, standings in told), strict=True))
         self.paid |= any(item and item.err is None for standings in each for item in standings)

@@ -20,6 +20,7 @@ from custody.watchtower.outflows import LyingNodeError
 T = TypeVar("T")
 CHECK_SECONDS = 1.0
 TIMEOUT_SECONDS = 3.0
+HEAD_START_SECONDS = 0.2
 STILL_SECONDS_MAX = 5.0
 BEHIND_SECONDS_MAX = 30.0
 _CHECK = "check"
@@ -138,8 +139,8 @@ class Nodes:
         for node in self.each:
             node.answered(about)
 
-    async def first(self, question: Callable[[HistoryNode], Awaitable[T]], turn: int = 0) -> T:
-        """Return the first answer that comes; `turn` says which node's counts when all are quick.
+    async def first(self, question: Callable[[HistoryNode], Awaitable[T]], turn: int) -> T:
+        """Return the answer of the node whose turn it is, or the first of another when it is slow.
 
         NodeError when there is none.
         """
@@ -148,17 +149,19 @@ class Nodes:
             asyncio.ensure_future(question(node.ask))
             for node in self.each[shift:] + self.each[:shift]
         ]
-        waiting = set(tasks)
         try:
+            await asyncio.wait(tasks[:1], timeout=HEAD_START_SECONDS)
+            waiting = set(tasks)
             while waiting:
                 _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
                     if task.done() and not isinstance(task.exception(), ChainError):
                         return task.result()
         finally:
-            for task in waiting:
+            for task in tasks:
                 task.cancel()
-        raise NodeError("no node answers: " + "; ".join(str(task.exception()) for task in tasks))
+            told = await asyncio.gather(*tasks, return_exceptions=True)
+        raise NodeError("no node answers: " + "; ".join(str(item) for item in told))
 
     async def some(self, question: Callable[[HistoryNode], Awaitable[T]]) -> list[T]:
         """Return the answers of the nodes that are in order, or of any that answers.

@@ -21,6 +21,7 @@ class Cause(StrEnum):
     ROLLBACK = "ROLLBACK"
     POLICY = "POLICY"
     FREEZE = "FREEZE"
+    THEFT = "THEFT"
     NONCES = "NONCES"
     CHAIN = "CHAIN"
     FAULT = "FAULT"
@@ -52,13 +53,15 @@ class Facts:
     """What decides on one lease.
 
     `leases_of`: whose leases the signer says it takes. `waiting`: digests of freezes that it does
-    not have. `unmoved`: nonce accounts that a recovery waits for. `chain`: the chain's problem.
+    not have. `theft`: the audit key of another signer that a proven theft froze, "" for none.
+    `unmoved`: nonce accounts that a recovery waits for. `chain`: the chain's problem.
     """
 
     key: str
     leases_of: str
     policy_known: bool
     waiting: Sequence[str]
+    theft: str
     unmoved: Sequence[str]
     chain: str
 
@@ -67,7 +70,8 @@ def journal_problem(seen: Seen | None, hello: Hello) -> Problem | None:
     """Return what is wrong with the journal that a signer is at; None for its first or next.
 
     Entries between two sights are not compared: the head of each covers all before it, but only
-    the signer can tell. At the same sequence the heads must be one.
+    the signer can tell. At the same sequence the heads must be one. HELLO answers no question, so a
+    relay that plays an old one again looks like a rollback too: it can stop signing, not start it.
     """
     if seen is None:
         return None
@@ -96,6 +100,9 @@ def lease_problem(facts: Facts) -> Problem | None:
     if facts.waiting:
         words = f"the signer has not taken {len(facts.waiting)} freezes, such as {facts.waiting[0]}"
         return Problem(Cause.FREEZE, f"{words}: sign it anew if freezes were lifted, or lift it")
+    if facts.theft:
+        words = f"a theft from the signer {facts.theft} was proven, so that no other signs either"
+        return Problem(Cause.THEFT, f"{words}: a quorum lifts its freeze: custody freeze list")
     if facts.unmoved:
         words = f"after the recovery {len(facts.unmoved)} nonces still have their old value"
         return Problem(

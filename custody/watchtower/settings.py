@@ -45,7 +45,7 @@ class WatchtowerSettings:
 
 def watchtower_settings(root: Table, folder: Path) -> WatchtowerSettings:
     """Read the watchtower's settings."""
-    command = root.values("alarm_command", read_text) if "alarm_command" in root.names() else ()
+    named = "alarm_command" in root.names()
     return WatchtowerSettings(
         listen=root.value("listen", read_address),
         tls=read_tls(root, folder),
@@ -53,7 +53,7 @@ def watchtower_settings(root: Table, folder: Path) -> WatchtowerSettings:
         key=folder / root.value("key", read_text),
         audit_keys=_some(root, "audit_keys", root.values("audit_keys", fields.key), SIGNERS_MAX),
         data=folder / root.value("data", read_text),
-        alarm_command=command,
+        alarm_command=root.value("alarm_command", _command) if named else (),
         limits=read_limits(root, LINK),
         metrics=read_metrics(root),
         tracing=read_tracing(root),
@@ -62,6 +62,12 @@ def watchtower_settings(root: Table, folder: Path) -> WatchtowerSettings:
 
 
 def _some(root: Table, name: str, values: tuple[str, ...], most: int) -> tuple[str, ...]:
-    if not 0 < len(values) <= most or len(set(values)) < len(values):
-        raise EntryError((*root.path, name), f"must name 1 to {most}, each once")
+    if not 0 < len(values) <= most:
+        raise EntryError((*root.path, name), f"must name 1 to {most}")
     return values
+
+
+def _command(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
+        raise ValueError("must be a list of a program and its arguments")
+    return tuple(value)

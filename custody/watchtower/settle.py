@@ -2,7 +2,9 @@
 
 Invariants: both need every node's word. Dead needs all of: the finalised nonce value is another;
 the value can never be the account's again, nor be a blockhash that lets the transaction in; every
-follower looked at everything afterwards; no node's history has it.
+follower looked at everything afterwards; no node has it; and either the signer's own advance is
+final on the same value, so that nothing else on it can be, or every node keeps all history, so that
+one that forgot it cannot be taken for one that never had it.
 
 What custody names as a nonce value may be a recent blockhash, which the runtime tries first, or a
 value that the account gets only later. So that another value stands there proves nothing by itself:
@@ -18,7 +20,7 @@ from typing import TypeVar
 import structlog
 
 from custody.chains.errors import ChainError
-from custody.chains.solana_history import HistoryNode
+from custody.chains.solana_history import HistoryNode, Standing
 from custody.watchtower import receipts
 from custody.watchtower.database import Database
 from custody.watchtower.follow import Follower
@@ -78,13 +80,10 @@ class Settler:
             return
         answers = await self._all(lambda node: node.standings(ids))
         each = list(zip(*(standings for _, standings in answers), strict=True))
-        final = [
-            name
-            for name, told in zip(ids, each, strict=True)
-            if all(standing and standing.commitment == "finalized" for standing in told)
-        ]
+        ends = {name: _end(told) for name, told in zip(ids, each, strict=True)}
+        for end in (State.FINAL, State.FAILED):
+            receipts.resolve(self._database, [n for n in ids if ends[n] is end], end)
         lost = [name for name, told in zip(ids, each, strict=True) if not any(told)]
-        receipts.resolve(self._database, final, State.FINAL)
         receipts.lose_sight(self._database, lost)
 
     async def _bury(self, waiting: Sequence[Waiting]) -> None:
@@ -117,7 +116,11 @@ class Settler:
                 for slot, standings in answers
             )
         ]
-        receipts.resolve(self._database, dead, State.DEAD)
+        spent = [name for name in dead if receipts.is_advanced(self._database, name)]
+        if len(spent) < len(dead):
+            first = await self._all(lambda node: node.first_block())
+            spent = spent if any(first) else dead
+        receipts.resolve(self._database, spent, State.DEAD)
 
     async def _all(self, question: Callable[[HistoryNode], Awaitable[T]]) -> list[T]:
         return await self._nodes.all(question, self._about)
@@ -128,6 +131,14 @@ class Settler:
             return []
         address = self.wallet.address
         return await self._all(lambda node: node.nonces(accounts, address))
+
+
+def _end(told: Sequence[Standing | None]) -> State | None:
+    """Return what the nodes say finally became of it; None while they do not agree."""
+    if not all(standing and standing.commitment == "finalized" for standing in told):
+        return None
+    failed = {standing.err is not None for standing in told if standing}
+    return {(False,): State.FINAL, (True,): State.FAILED}.get(tuple(failed))
 
 
 def _noted(item: Waiting, readings: Sequence[Reading], height: int) -> Waiting:

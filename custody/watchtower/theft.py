@@ -15,7 +15,7 @@ import structlog
 from custody.chains.errors import ChainError
 from custody.chains.solana_history import HistoryNode, Listed
 from custody.gateway import SignerUnreachableError
-from custody.watchtower import receipts, suspects
+from custody.watchtower import freezes, receipts, suspects
 from custody.watchtower.ladder import Ladder, Rung
 from custody.watchtower.nodes import Nodes
 from custody.watchtower.parts import Parts
@@ -208,6 +208,7 @@ class Responder:
     def _proven(self, suspect: Suspect) -> None:
         if suspect.verdict is Verdict.THEFT:
             return
+        freezes.prove_theft(self._parts, self.wallet.signer, suspect.transaction)
         link = self._parts.links.get(self.wallet.signer)
         hello = link.hello if link else None
         self._settle(replace(suspect, epoch=hello.epoch if hello else ""), Verdict.THEFT)

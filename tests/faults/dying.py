@@ -141,6 +141,21 @@ POINTS = {
     "signer-before-fsync-of-tombstone": Point("signer", "before commit", _END, cancels=True),
     "signer-after-fsync-of-tombstone": Point("signer", "after", _END, cancels=True),
 }
+ALARM = {  # where a signer dies that was shown a theft
+    "signer-before-fsync-of-theft-freeze": Point(
+        "signer", "before commit", "signer.freezes:Freezes.freeze_all"
+    ),
+    "signer-after-fsync-of-theft-freeze": Point(
+        "signer", "after", "signer.freezes:Freezes.freeze_all"
+    ),
+    "signer-before-sign-of-sweep": Point("signer", "before", _SIGN),
+    "signer-after-sign-of-sweep": Point("signer", "after", _SIGN),
+    "signer-before-fsync-of-sweep": Point(
+        "signer", "before commit", "signer.journal:Journal.issued"
+    ),
+    "signer-after-fsync-of-sweep": Point("signer", "after", "signer.journal:Journal.issued"),
+    "signer-before-reply-to-alarm": Point("signer", "before", _REPLY, answers("swept")),
+}
 
 
 def last_words(name: str) -> str:
@@ -244,7 +259,7 @@ def _die(name: str, died: list[str]) -> None:
 
 
 def _run(name: str, arguments: list[str]) -> int:
-    point = POINTS[name]
+    point = (POINTS | ALARM)[name]
     arm(point, partial(_die, name, []))
     program = "signer.main" if point.process == "signer" else "custody.main"
     return int(import_module(program).main(arguments))

@@ -24,6 +24,8 @@ from policies.signature_file import format_signature
 from policies.statements import Recover, decode, digest, encode
 from signer import doctor, recovery, token_init
 from signer.chains.solana_address import encode_address
+from signer.clock import look
+from signer.governance import Governance
 from signer.journal import Journal
 from signer.pkcs11 import PinLockedError
 from signer.settings import read_settings
@@ -34,15 +36,25 @@ from tests.factories import (
     key,
     make_book,
     make_change,
+    make_freeze,
     make_intent,
+    make_unfreeze,
     policy_file,
     public,
     sign,
     wallet_text,
 )
+from tests.integration.guard.orders import freeze_job, unfreeze_job
 from tests.integration.test_signer_main import genesis, signed_changes
 from tests.signer_host import Host, now, temporary_host
-from tests.signing import apply_statement, enveloped, transfer
+from tests.signing import (
+    HELLO,
+    apply_statement,
+    enveloped,
+    lease_job,
+    nonce_advance,
+    transfer,
+)
 
 STATUS = wire.Job(status=wire.Status())
 
@@ -466,24 +478,26 @@ def test_root_makes_nothing_that_the_signers_user_cannot_open(host: Host) -> Non
 
 def test_a_wrong_clock(host: Host, policy: bytes) -> None:
     """Set ahead while it signed, across a restart of the host; then set right."""
-    for change, said, code in (
-        ("wall = wall - 3600000", "3[56].. s ahead of", 1),
-        ("wall = wall + 3600000", "3[56].. s behind", 1),
-        ("wall = wall - 3600000, boot = 'before'", "ok       journal", 0),
-        ("wall = wall + 3600000, boot = 'before'", "3[56].. s behind", 1),
+    for change, said, cures in (
+        ("wall = wall - 3600000", "3[56].. s ahead of", False),
+        ("wall = wall + 3600000", "3[56].. s behind", False),
+        ("wall = wall - 3600000, boot = 'before'", "ok       journal", True),
+        ("wall = wall + 3600000, boot = 'before'", "3[56].. s behind", True),
     ):
         with temporary_host(host) as copy:
             with closing(sqlite3.connect(copy.directory / "journal")) as db, db:
                 db.execute(f"UPDATE meta SET {change}")  # noqa: S608
             done = copy.tried("doctor")
             assert re.search(said, done.stdout), done.stdout
-            assert done.returncode == code
-            if code:
-                assert "where it is behind recover by quorum" in done.stdout
-                with copy.serving():
-                    assert pay(copy, "new", 2).refusal.code == "CLOCK_DIFFERS"
+            assert done.returncode == (said != "ok       journal")
+            if done.returncode:
+                assert "restart the host, and the watchtower's first lease" in done.stdout
+            with copy.serving():
+                code = pay(copy, "new", 2).refusal.code
+                assert code == ("" if cures else "CLOCK_DIFFERS")
+            if not cures:
                 recover(copy, policy)
-                assert copy.tried("doctor").returncode == 0
+            assert copy.tried("doctor").returncode == 0
 
 
 def test_the_last_try_of_the_so_pin_is_left_to_people() -> None:
@@ -557,7 +571,18 @@ def test_a_lost_pin(host: Host) -> None:
 def test_a_sound_signer_and_one_that_serves(host: Host) -> None:
     assert "PROBLEM" not in diagnosed(host)
     with host.serving():
-        assert "and signs" in diagnosed(host)
+        assert "WARNING  lease     none: hot wallets wait for the watchtower's" in diagnosed(host)
+        assert "lease         none: hot wallets wait" in host.done("status")
+        host.lease()
+        assert "WARNING" not in diagnosed(host)
+        order = make_freeze()
+        assert host.ask(freeze_job(order)).HasField("applied")
+        assert f"PROBLEM  freeze    all wallets by alice, {digest(encode(order))}" in diagnosed(
+            host
+        )
+        said = host.done("status")
+        assert re.search(r"lease +until \d{4}-", said)
+        assert f"FROZEN        all wallets by alice, {digest(encode(order))}" in said
 
 
 def diagnosed(host: Host) -> str:
@@ -624,3 +649,55 @@ if after:
         token._session.createObject([*data, (P.CKA_LABEL, RECORD), (P.CKA_VALUE, value)])
 token.close()
 """
+
+
+def test_the_watchtowers_orders_of_the_old_journal_mean_nothing_to_the_new(
+    host: Host, policy: bytes
+) -> None:
+    """A new key where the quorum named one, a new epoch, and fees to advance the nonces."""
+    order = make_freeze()
+    with host.serving():
+        frozen = host.ask(freeze_job(order)).applied.digest
+        lifts = [make_unfreeze(name, frozen, expires=now() + HOUR) for name in ("alice", "carol")]
+    file = host.directory / "recover.json"
+    new = public("tracing")
+    assert f"watchtower   {new}" in host.done("recover", "prepare", file, "--watchtower", new)
+    assert decode(Recover, file.read_bytes()).watchtower == new
+    host.done(*arguments(host, file, policy, "alice", "carol"))
+    epoch = digest(file.read_bytes())
+    with host.serving():
+        status = host.ask(STATUS).status
+        assert (status.epoch, status.watchtower, list(status.freezes)) == (epoch, new, [])
+        assert host.ask(freeze_job(order)).refusal.code == "EPOCH_PASSED"
+        assert host.ask(unfreeze_job(*lifts)).refusal.code == "EPOCH_PASSED"
+        assert host.ask(nonce_advance()).HasField("signed"), "before any lease"
+        hello = host.ask(HELLO)
+        assert host.ask(lease_job(hello, time=now())).refusal.field == "key", "the old one's"
+        assert host.ask(lease_job(hello, time=now(), key=new)).HasField("applied")
+        made = now() + EARLY_MS
+        intent = make_intent(request_id="since", created=made, expires=made + HOUR)
+        assert host.ask(transfer(intent)).refusal.code == "WINDOW_EXCEEDED"
+    words = host.tried("recover", "prepare", host.directory / "other.json", "--watchtower", "x")
+    assert "ed25519" in words.stderr
+
+
+def test_a_policy_version_with_another_watchtower_ends_what_a_recovery_named(
+    host: Host, policy: bytes
+) -> None:
+    """One that names the same as before does not: that key may be why there was a recovery."""
+    file = host.directory / "recover.json"
+    host.done("recover", "prepare", file, "--watchtower", public("tracing"))
+    host.done(*arguments(host, file, policy, "alice", "carol"))
+    path = host.directory / "journal"
+    before = parse_policy(policy)
+    for watchtower, kept in (("watchtower", public("tracing")), ("partner", "")):
+        text = policy.replace(public("watchtower").encode(), public(watchtower).encode())
+        number = b"version = %d" % before.version
+        text = text.replace(number, b"version = %d" % (before.version + 1), 1)
+        previous = f'previous = "{before.previous}"'.encode()
+        text = text.replace(previous, f'previous = "{before.digest}"'.encode(), 1)
+        with closing(Journal(path)) as journal:
+            next_one = parse_policy(text)
+            Governance(journal).put_in_force(next_one, text, look())
+            assert Governance(journal).watchtower(next_one) == (kept or next_one.watchtower)
+        before, policy = next_one, text

@@ -59,7 +59,7 @@ def test_no_part_is_left_out() -> None:
     assert [*PAGE] == [
         "An officer has frozen",
         "The journal went back",
-        "The watchtower's key is lost or stolen",
+        "Watchtower key lost or stolen",
         "A theft is proven",
     ]
 
@@ -98,7 +98,7 @@ def the_journal_went_back(system: System, reader: Reader) -> None:
 
 
 def the_watchtowers_key_is_lost(system: System, reader: Reader) -> None:
-    part = PAGE["The watchtower's key is lost or stolen"]
+    part = PAGE["Watchtower key lost or stolen"]
     made, applied, submitted, resumed = part
     system.stop("watchtower")
     system.layout.watchtower_key.unlink()

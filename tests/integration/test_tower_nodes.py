@@ -1,13 +1,11 @@
 """Nodes that lie, hide, stand still, are away or of another network: they pause, and no more."""
 
 import base64
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from solders.transaction import VersionedTransaction
 
@@ -15,50 +13,18 @@ from custody.chains.errors import NodeError
 from custody.chains.solana_history import PAGE, HistoryNode
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
+from custody.watchtower import chain as towers
 from custody.watchtower import nodes
 from custody.watchtower.nodes import Node
 from custody.watchtower.outflows import LyingNodeError, signer_place
 from tests.devnet_wallet import SOL
 from tests.factories import HOT_ADDRESS
-from tests.tower_rig import AUDIT, TowerRig, passing, stranger, until
-
-Alter = Callable[[dict[str, Any], Any], Any]
+from tests.tower_rig import AUDIT, TowerRig, only, passing, stranger, until
 
 
-class Between(httpx.AsyncBaseTransport):
-    """Stands between the watchtower and a node: `alter(request, result)` gives what is told."""
-
-    def __init__(self) -> None:
-        self.alter: Alter | None = None
-        self.away = False
-        self.asked: list[dict[str, Any]] = []
-        self._inner = httpx.AsyncHTTPTransport()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self.away:
-            raise httpx.ConnectError("away")
-        asked = json.loads(request.content)
-        self.asked.append(asked)
-        answer = await self._inner.handle_async_request(request)
-        told = json.loads(await answer.aread())
-        if self.alter and "result" in told:
-            told["result"] = self.alter(asked, told["result"])
-        return httpx.Response(200, stream=httpx.ByteStream(json.dumps(told).encode()))
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class Rig(TowerRig):
-    """With something between the watchtower and its first node."""
-
-    between: Between
-
-    def open(self) -> None:
-        super().open()
-        self.between = Between()
-        first = self.tower._nodes.each[0]
-        first.ask = HistoryNode(self.urls[0], timeout=3.0, transport=self.between)
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(towers, "TELL_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -68,19 +34,15 @@ def ledger() -> Iterator[Chain]:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, ledger: Chain) -> Iterator[Rig]:
+def rig(tmp_path: Path, ledger: Chain) -> Iterator[TowerRig]:
     with serve(ledger) as url:
-        yield Rig(tmp_path, ledger, [url])
+        yield TowerRig(tmp_path, ledger, [url])
 
 
 @pytest.fixture
-def two(tmp_path: Path, ledger: Chain) -> Iterator[Rig]:
+def two(tmp_path: Path, ledger: Chain) -> Iterator[TowerRig]:
     with serve(ledger) as url, serve(ledger) as other:
-        yield Rig(tmp_path, ledger, [url, other])
-
-
-def only(method: str, change: Callable[[Any], Any]) -> Alter:
-    return lambda asked, result: change(result) if asked["method"] == method else result
+        yield TowerRig(tmp_path, ledger, [url, other])
 
 
 def flipped(result: Any) -> Any:
@@ -101,7 +63,7 @@ def suspects_of(rig: TowerRig) -> list[str]:
 
 
 @pytest.mark.parametrize("lie", ["altered", "disowned", "another", "none", "no transaction"])
-async def test_a_lying_node_pauses_and_proves_nothing(rig: Rig, lie: str) -> None:
+async def test_a_lying_node_pauses_and_proves_nothing(rig: TowerRig, lie: str) -> None:
     other = base64.b64encode(bytes(rig.sign(rig.wallet.pay(stranger())))).decode()
     told = {
         "altered": flipped,
@@ -121,7 +83,7 @@ async def test_a_lying_node_pauses_and_proves_nothing(rig: Rig, lie: str) -> Non
         await until(lambda: suspects_of(rig) == [stolen])
 
 
-async def test_one_of_two_nodes_can_hide_nothing(two: Rig) -> None:
+async def test_one_of_two_nodes_can_hide_nothing(two: TowerRig) -> None:
     async with two.running():
         await two.well()
         two.between.alter = only("getSignaturesForAddress", lambda _: [])
@@ -129,7 +91,7 @@ async def test_one_of_two_nodes_can_hide_nothing(two: Rig) -> None:
         await until(lambda: suspects_of(two) == [stolen])
 
 
-async def test_final_needs_both_nodes(two: Rig) -> None:
+async def test_final_needs_both_nodes(two: TowerRig) -> None:
     def unsure(result: Any) -> Any:
         value = [item and item | {"confirmationStatus": "confirmed"} for item in result["value"]]
         return result | {"value": value}
@@ -146,7 +108,7 @@ async def test_final_needs_both_nodes(two: Rig) -> None:
         await until(lambda: two.state(name) == "FINAL")
 
 
-async def test_death_needs_both_nodes(two: Rig) -> None:
+async def test_death_needs_both_nodes(two: TowerRig) -> None:
     def known(result: Any) -> Any:
         told = {"slot": 1, "err": None, "confirmationStatus": "finalized"}
         return result | {"value": [told for _ in result["value"]]}
@@ -168,7 +130,40 @@ async def test_death_needs_both_nodes(two: Rig) -> None:
         await until(lambda: two.state(name) == "DEAD")
 
 
-async def asked_often(rig: Rig, method: str) -> None:
+async def test_a_node_that_forgets_history_does_not_make_dead(rig: TowerRig) -> None:
+    """Nobody knows if the value was the account's, so that only all history tells."""
+    receipt = rig.receipt(rig.sign(rig.wallet.pay(stranger())))
+    name = receipt.transaction_id
+    rig.give(receipt)
+    async with rig.running():
+        await rig.well()
+        rig.between.alter = only("getFirstAvailableBlock", lambda _: 7)
+        height = "SELECT height FROM signed WHERE transaction_id = ?"
+        await until(lambda: rig.database.rows(height, name)[0][0] > 0)
+        rig.ledger.advance(350)
+        await asked_often(rig, "getFirstAvailableBlock")
+        assert rig.state(name) == "SENT"
+        rig.between.alter = None
+        await until(lambda: rig.state(name) == "DEAD")
+
+
+async def test_our_own_advance_makes_dead_whatever_is_forgotten(rig: TowerRig) -> None:
+    wallet, account = rig.wallet, rig.open_nonce()
+    value = wallet.nonce(account)
+    nonce = {"nonce_account": str(account), "nonce_value": bytes(value).hex()}
+    killed = rig.sign(wallet.advance(account), wallet.pay(stranger()), blockhash=value)
+    name = str(killed.signatures[0])
+    rig.give(rig.receipt(killed, **nonce))
+    async with rig.running():
+        await rig.well()
+        rig.between.alter = only("getFirstAvailableBlock", lambda _: 7)
+        held = "SELECT held FROM signed WHERE transaction_id = ?"
+        await until(lambda: rig.database.rows(held, name)[0][0] > 0)
+        rig.lawful(wallet.advance(account), blockhash=value, intent="", **nonce)
+        await until(lambda: rig.state(name) == "DEAD")
+
+
+async def asked_often(rig: TowerRig, method: str) -> None:
     def count() -> int:
         return sum(asked["method"] == method for asked in rig.between.asked)
 
@@ -176,11 +171,12 @@ async def asked_often(rig: Rig, method: str) -> None:
     await until(lambda: count() >= before + 4)
 
 
-async def test_a_node_that_is_away_pauses_until_it_is_back(two: Rig) -> None:
+async def test_a_node_that_is_away_pauses_until_it_is_back(two: TowerRig) -> None:
     async with two.running():
         await two.well()
         two.between.away = True
         await until(lambda: "unreachable" in two.tower.problem(AUDIT))
+        await until(lambda: two.kinds() == ["NODE"])
         name = two.lawful(two.wallet.pay(stranger()))
         await until(lambda: two.state(name) == "SEEN")  # by the other one
         two.between.away = False
@@ -190,7 +186,7 @@ async def test_a_node_that_is_away_pauses_until_it_is_back(two: Rig) -> None:
         assert two.kinds() == ["NODE"]
 
 
-async def test_a_node_that_does_not_know_the_cursor_is_not_read_twice(rig: Rig) -> None:
+async def test_a_node_that_does_not_know_the_cursor_is_not_read_twice(rig: TowerRig) -> None:
     def forgetful(asked: dict[str, Any], result: Any) -> Any:
         if asked["method"] != "getSignaturesForAddress":
             return result
@@ -213,7 +209,7 @@ async def test_a_node_that_does_not_know_the_cursor_is_not_read_twice(rig: Rig) 
         assert rig.state(name) in {"SEEN", "FINAL"}
 
 
-async def test_long_memos_do_not_blind_it(rig: Rig) -> None:
+async def test_long_memos_do_not_blind_it(rig: TowerRig) -> None:
     """Anybody can pay little with long memos, so that no answer of a whole page can be read."""
 
     def padded(result: Any) -> Any:
@@ -228,7 +224,7 @@ async def test_long_memos_do_not_blind_it(rig: Rig) -> None:
         await until(lambda: rig.state(names[0]) == "FINAL")
 
 
-async def test_a_node_of_another_network_does_not_count(rig: Rig) -> None:
+async def test_a_node_of_another_network_does_not_count(rig: TowerRig) -> None:
     async with rig.running():
         await rig.well()
     with Chain(None) as foreign, serve(foreign) as url, passing(foreign):
@@ -238,7 +234,7 @@ async def test_a_node_of_another_network_does_not_count(rig: Rig) -> None:
             await until(lambda: "another network" in rig.tower.problem(AUDIT))
 
 
-def test_bytes_behind_a_transaction_are_a_lie(rig: Rig) -> None:
+def test_bytes_behind_a_transaction_are_a_lie(rig: TowerRig) -> None:
     tx = rig.sign(rig.wallet.pay(stranger()))
     name = str(tx.signatures[0])
     assert signer_place(bytes(tx), name, HOT_ADDRESS) == 0

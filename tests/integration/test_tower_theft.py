@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from solders.pubkey import Pubkey
@@ -14,6 +15,7 @@ from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
 from custody.watchtower import suspects
 from custody.watchtower.suspects import Verdict
+from custody.watchtower.theft import Responder
 from kura.signer.v1 import signer_pb2 as wire
 from policies.receipts import open_receipt
 from policies.statements import Destination
@@ -33,9 +35,9 @@ class Rig(TowerRig):
     """With a signer, which can be away."""
 
     def __init__(
-        self, softhsm: SoftHsm, path: Path, ledger: Chain, url: str, **policy: object
+        self, softhsm: SoftHsm, path: Path, ledger: Chain, urls: list[str], **policy: object
     ) -> None:
-        super().__init__(path, ledger, [url], **policy)
+        super().__init__(path, ledger, urls, **policy)
         self.host = SignerRig(softhsm, path / "journal", policy_file(**policy))
         self.connect()
 
@@ -53,6 +55,10 @@ class Rig(TowerRig):
     def frozen(self) -> list[str]:
         return [freeze.person for freeze in self.host.ask_unleased(STATUS).status.freezes]
 
+    def status_is_confirmed(self, name: str) -> bool:
+        status = self.wallet.status(name)
+        return bool(status) and status["confirmationStatus"] != "processed"
+
     def verdict(self, name: str) -> str:
         query = "SELECT state FROM suspects WHERE transaction_id = ?"
         rows = self.database.rows(query, name)
@@ -60,6 +66,10 @@ class Rig(TowerRig):
 
     def steal(self, lamports: int) -> str:
         return self.send(self.sign(self.wallet.pay(stranger(), lamports)))
+
+
+def responder(rig: Rig) -> Responder:
+    return next(iter(rig.tower._watches.values())).responder
 
 
 @pytest.fixture
@@ -70,7 +80,15 @@ def policy(request: pytest.FixtureRequest) -> dict[str, object]:
 @pytest.fixture
 def rig(tmp_path: Path, softhsm: SoftHsm, policy: dict[str, object]) -> Iterator[Rig]:
     with Chain(None) as ledger, serve(ledger) as url, passing(ledger):
-        made = Rig(softhsm, tmp_path, ledger, url, **policy)
+        made = Rig(softhsm, tmp_path, ledger, [url], **policy)
+        yield made
+        made.host.stop()
+
+
+@pytest.fixture
+def two(tmp_path: Path, softhsm: SoftHsm) -> Iterator[Rig]:
+    with Chain(None) as ledger, serve(ledger) as url, serve(ledger) as other, passing(ledger):
+        made = Rig(softhsm, tmp_path, ledger, [url, other])
         yield made
         made.host.stop()
 
@@ -80,7 +98,7 @@ async def test_what_is_left_is_in_the_cold_wallet_within_two_seconds(rig: Rig) -
         await rig.well()
         stop = asyncio.create_task(lawful_withdrawals(rig))
         stolen = rig.steal(40 * SOL)
-        await until(lambda: rig.call("getSignatureStatuses", [[stolen]])["value"][0], 1)
+        await until(lambda: rig.status_is_confirmed(stolen))
         shown = time.monotonic()
         await until(rig.frozen)
         assert time.monotonic() - shown <= 1
@@ -104,6 +122,7 @@ async def test_what_is_paid_in_is_swept_until_the_freeze_is_lifted(rig: Rig) -> 
         await rig.well()
         stolen = rig.steal(SOL)
         await until(rig.swept)
+        rig.ledger.advance(160)  # until nothing signed so far can land
         rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
         await until(lambda: rig.wallet.balance(COLD) > 108 * SOL)
         await until(rig.swept)
@@ -116,6 +135,40 @@ async def test_what_is_paid_in_is_swept_until_the_freeze_is_lifted(rig: Rig) -> 
         await rig.seen()
         assert len(rig.signer.asked) == asked
         assert rig.kinds() == ["THEFT"]
+
+
+async def test_a_silent_node_delays_nothing(two: Rig) -> None:
+    async with two.running():
+        await two.well()
+        two.between.silent = True
+        responder(two)._asked = 1  # its turn is next
+        stolen = two.steal(SOL)
+        await until(lambda: two.status_is_confirmed(stolen))
+        shown = time.monotonic()
+        await until(two.frozen)
+        assert time.monotonic() - shown <= 1
+        await until(lambda: two.wallet.balance(COLD) > 0)
+        assert time.monotonic() - shown <= 2
+
+
+async def test_a_node_that_lies_about_blockhashes_only_costs_time(two: Rig) -> None:
+    """Whatever is signed on its word can never land; the other one's turn comes."""
+
+    def lie(asked: dict[str, Any], result: Any) -> Any:
+        if asked["method"] == "getLatestBlockhash":
+            return result | {"value": result["value"] | {"blockhash": str(stranger())}}
+        if asked["method"] == "isBlockhashValid":
+            return result | {"value": True}
+        return result
+
+    async with two.running():
+        await two.well()
+        two.between.alter = lie
+        responder(two)._asked = 1  # its turn is next
+        two.steal(SOL)
+        await until(two.frozen)
+        assert two.wallet.balance(COLD) == 0
+        await until(lambda: two.wallet.balance(COLD) > 98 * SOL)
 
 
 async def lawful_withdrawals(rig: Rig) -> None:

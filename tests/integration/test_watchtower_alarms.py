@@ -12,6 +12,7 @@ import pytest
 
 from custody.watchtower import alarms
 from custody.watchtower.alarms import SCHEMA, Alarms
+from custody.watchtower.counters import ALARMS
 from custody.watchtower.database import Database
 from tests.factories import NOW
 from tests.integration.link import running
@@ -112,3 +113,14 @@ async def test_a_command_that_does_not_work_holds_up_nothing(
 async def test_an_alarm_of_no_kind_is_a_fault(database: Database) -> None:
     with pytest.raises(ValueError, match="of the kind WHATEVER"):
         Alarms(database, lambda: NOW)("WHATEVER", "", "")
+
+
+async def test_a_database_that_takes_nothing_silences_no_alarm(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.transaction() as db:
+        db.execute("DROP TABLE alarm")
+    async with telling(database, *hook(tmp_path)) as alarm:
+        before = ALARMS.labels("NODE")._value.get()
+        alarm("NODE", "stands", "look")
+        assert ALARMS.labels("NODE")._value.get() == before + 1

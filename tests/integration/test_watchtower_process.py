@@ -1,6 +1,7 @@
 """The watchtower's process before a real signer: leases, orders of officers, kill -9, restarts."""
 
 import base64
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from solders.hash import Hash
 
@@ -275,6 +277,7 @@ def test_receipts_and_a_recovery(tower: Tower, host: Host, policy: bytes) -> Non
         tower.kill()
         tower.start()
         tower.until(lambda s: "1 nonces" in s.signers[0].problem)
+        assert first
         advanced = host.ask(nonce_advance(first))
         assert advanced.HasField("signed"), advanced
         assert tower.submit([advanced.receipt])[0].statement
@@ -306,12 +309,11 @@ def recovery_changes(recover: bytes, policy: bytes, *people: str) -> list[Signed
     return [sign(key(change.person), change) for change in made]
 
 
-@pytest.mark.parametrize("role", list(Role))
-def test_each_method_is_for_its_roles(tower: Tower, role: Role) -> None:
+def test_each_method_is_for_its_roles(tower: Tower) -> None:
     tower.start()
     methods = [name for name in ROLES if name.startswith("/kura.watchtower")]
     assert len(methods) == len(watchtower_pb2.DESCRIPTOR.services_by_name["Watchtower"].methods)
-    for name in methods:
+    for name, role in itertools.product(methods, Role):
         code = tower.code_of(role, name.rpartition("/")[2])
         assert (code is not grpc.StatusCode.PERMISSION_DENIED) == (role in ROLES[name]), name
 
@@ -335,3 +337,17 @@ def test_a_relay_that_speaks_for_nobody_of_ours(tower: Tower, tmp_path: Path) ->
             until(tower.log, lambda log: f"{audit_key} is none of this watchtower's" in log)
             assert not other.ask(STATUS).status.lease_until
             assert tower.status().state == "PAUSED"
+
+
+def test_its_metrics(tower: Tower, host: Host) -> None:
+    with all_running(tower, host):
+        tower.until(lambda s: s.state == "RUNNING" and bool(s.wallets))
+        page = httpx.get(f"http://{tower.metrics}/metrics").text
+    lines = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    audit_key = f'audit_key="{tower.audit_key}"'
+    assert lines['kura_watchtower_state{state="RUNNING"}'] == "1.0"
+    assert lines['kura_watchtower_state{state="PAUSED"}'] == "0.0"
+    assert lines[f"kura_watchtower_paused{{{audit_key}}}"] == "0.0"
+    assert 0 <= float(lines[f"kura_watchtower_lease_seconds{{{audit_key}}}"]) < 60
+    assert 0 <= float(lines['kura_watchtower_behind_seconds{wallet="hot-sol"}']) < 60
+    assert lines['kura_watchtower_unresolved{wallet="hot-sol"}'] == "0.0"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from cryptography.hazmat.primitives import serialization
@@ -28,6 +28,7 @@ from tests.factories import key
 from tests.integration.test_devnet import Devnet
 
 SECONDS_MAX = 40.0
+T = TypeVar("T")
 CUSTODY = str(Path(sys.executable).with_name("custody"))
 
 
@@ -35,7 +36,8 @@ class Tower:
     """One watchtower's files in `folder`, and its process while it runs."""
 
     def __init__(self, folder: Path, audit_key: str, **changes: Any) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.audit_key, self.port = folder, audit_key, free_port()
+        self.metrics = f"127.0.0.1:{free_port()}"
         self.authority = Authority(folder / "pki")
         self.devnet = Devnet(folder / "devnet")
         tls = self.authority.issue(Identity(Role.SERVER, "watchtower"), HOSTS)
@@ -47,6 +49,7 @@ class Tower:
             "key": "key.pem",
             "audit_keys": [audit_key],
             "data": self.data.name,
+            "metrics": self.metrics,
         }
         lines = [f"{name} = {shown(value)}" for name, value in {**values, **changes}.items()]
         (folder / "watchtower.toml").write_text("\n".join([*lines, *tls_lines(tls)]))
@@ -151,7 +154,7 @@ class Tower:
             return until(tower.get_status, fits, seconds)
 
 
-def until(ask: Callable[[], Any], fits: Callable[[Any], bool], seconds: float = SECONDS_MAX) -> Any:
+def until(ask: Callable[[], T], fits: Callable[[T], object], seconds: float = SECONDS_MAX) -> T:
     """Return the first answer that fits."""
     end = time.monotonic() + seconds
     while not fits(answer := ask()):

@@ -69,6 +69,30 @@ def test_everything_is_shown_and_what_to_do_comes_last(
     assert words(out).endswith("next refill the wallet")
 
 
+def test_a_signers_lease_and_freezes_are_shown(
+    run: Run, custody: MemoryCustody, alice: Path
+) -> None:
+    freeze = wire.Freeze(wallet="*", person="bob", create_time=timestamp(NOW))
+    leased = NOW + timedelta(seconds=42)
+    for lease, words_of_it in (
+        (leased, "lease for 42 s more"),
+        (NOW - timedelta(seconds=1), "lease over at"),
+        (None, "lease none: it signs nothing for hot wallets"),
+    ):
+        signer = wire.SignerStatus(
+            audit_key="ab" * 32,
+            seen_time=timestamp(NOW),
+            lease_expire_time=timestamp(lease) if lease else None,
+            watchtower=f"ed25519:{'ef' * 32}",
+            freezes=[freeze],
+        )
+        custody.status = wire.GetStatusResponse(now=timestamp(NOW), signers=[signer])
+        _, out, _ = run("--config", alice, "status")
+        assert words_of_it in words(out)
+        assert f"watchtower ed25519:{'ef' * 32}" in words(out)
+        assert f"frozen all wallets by bob since {NOW:%Y-%m-%d %H:%M:%S} UTC" in words(out)
+
+
 def test_when_nothing_is_to_be_done_it_says_so(
     run: Run, custody: MemoryCustody, alice: Path
 ) -> None:

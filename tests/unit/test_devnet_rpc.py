@@ -222,6 +222,7 @@ def test_every_answer_parses_as_a_real_nodes(chain: Chain, wallet: Wallet) -> No
         ("getGenesisHash", [], responses.GetGenesisHashResp),
         ("getSlot", [], responses.GetSlotResp),
         ("getBlockHeight", [], responses.GetBlockHeightResp),
+        ("getFirstAvailableBlock", [], responses.GetFirstAvailableBlockResp),
         ("getLatestBlockhash", [], responses.GetLatestBlockhashResp),
         ("isBlockhashValid", [blockhash], None),
         ("getBalance", [me], responses.GetBalanceResp),

@@ -142,6 +142,13 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     (public("exchange"), BOB, "[requesters.exchange]\n", "requesters.exchange.keys", "bob's"),
     (public("audit"), BOB, "signer", "wallets.hot-sol.signer", "is the key of bob"),
     (WATCHTOWER, WATCHTOWER[:-1], "[watchtower]\nkey", "watchtower.key", "64 lower-case hex"),
+    (
+        "people.bob",
+        "people.watchtower",
+        "[people.watchtower]",
+        "people.watchtower",
+        "theft's freeze",
+    ),
     (WATCHTOWER, BOB, "[people.bob]\n", "people.bob.keys", "is the watchtower's"),
     (
         WATCHTOWER,

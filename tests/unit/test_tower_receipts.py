@@ -65,6 +65,7 @@ def test_no_statement_reads_through_history(database: Explained) -> None:
     receipts.note_waiting(database, receipts.waiting(database, "hot-sol"))
     receipts.resolve(database, [name], State.DEAD)
     receipts.dead(database, AUDIT, [name])
+    receipts.is_advanced(database, name)
     receipts.resolved(database, AUDIT, "0f" * 16, make_policy())
     receipts.move_cursor(database, "node", "address", Cursor("1" * 64, 5))
     receipts.cursor(database, "node", "address")
@@ -116,6 +117,19 @@ def test_only_what_has_an_intent_can_be_called_dead_to_the_signer(database: Expl
     name = give(database, 1, intent="")
     receipts.resolve(database, [name], State.DEAD)
     assert receipts.dead(database, AUDIT, [name, "unknown"]) == [None, None]
+
+
+def test_an_advance_proves_nothing_about_a_value_that_was_never_the_accounts(
+    database: Explained,
+) -> None:
+    """Both may be on a recent blockhash, and then both can land."""
+    transfer, advance = give(database, 1), give(database, 2, intent="")
+    assert not receipts.is_advanced(database, transfer)
+    receipts.resolve(database, [advance], State.FINAL)
+    assert not receipts.is_advanced(database, transfer)
+    (waiting,) = receipts.waiting(database, "hot-sol")
+    receipts.note_waiting(database, [replace(waiting, held=7)])
+    assert receipts.is_advanced(database, transfer)
 
 
 def test_all_of_it_or_nothing(database: Explained) -> None:

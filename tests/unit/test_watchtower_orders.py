@@ -14,6 +14,7 @@ from custody.keys import SigningKey, load_key
 from custody.watchtower import freezes, recoveries, signers, versions
 from custody.watchtower.database import Database, DatabaseError
 from custody.watchtower.parts import Parts
+from custody.watchtower.rules import Seen
 from custody.watchtower.schema import SCHEMA
 from custody.watchtower.status import state_of
 from kura.signer.v1 import signer_pb2 as wire
@@ -340,7 +341,7 @@ async def test_after_a_recovery_every_nonce_must_move(house: House) -> None:
     house.restart()
     signer = signers.find(house.parts.database, AUDIT)
     assert signer
-    assert signer.seen == signers.Seen("f0" * 16, 0, "", "")
+    assert signer.seen == Seen("f0" * 16, 0, "", "")
     assert signer.epoch == digest(RECOVER)
     assert freezes.held(house.parts) == []
     assert recoveries.unmoved(house.parts, AUDIT) == ["one", "two"]

@@ -17,6 +17,7 @@ FACTS = Facts(
     leases_of=public("watchtower"),
     policy_known=True,
     waiting=(),
+    theft="",
     unmoved=(),
     chain="",
 )
@@ -25,12 +26,14 @@ FACTS = Facts(
 def hello(journal: str = JOURNAL, sequence: int = 7, head: str = HEAD) -> Hello:
     return Hello(
         key=public("audit"),
+        question="a" * 64,
         challenge="c" * 64,
         journal=journal,
         sequence=sequence,
         head=head,
         policy="d" * 64,
         epoch="",
+        freezes="e" * 64,
     )
 
 
@@ -77,6 +80,7 @@ def test_a_lease_when_all_is_well() -> None:
         ({"leases_of": public("mallory")}, Cause.POLICY, "name this key"),
         ({"leases_of": ""}, Cause.POLICY, "of nobody"),
         ({"waiting": ["f" * 64]}, Cause.FREEZE, "f" * 64),
+        ({"theft": public("audit-2")}, Cause.THEFT, f"{public('audit-2')} was proven"),
         ({"unmoved": ["nonce-1", "nonce-2"]}, Cause.NONCES, "2 nonces"),
         ({"chain": "node stands still: look at it"}, Cause.CHAIN, "node stands still: look at it"),
     ],

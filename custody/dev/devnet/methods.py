@@ -38,6 +38,7 @@ METHODS = {
     "getGenesisHash": Method(reads.get_genesis_hash),
     "getSlot": Method(reads.get_slot, (), _AT),
     "getBlockHeight": Method(reads.get_slot, (), _AT),
+    "getFirstAvailableBlock": Method(reads.get_first_available_block),
     "getLatestBlockhash": Method(reads.get_latest_blockhash, (), _AT),
     "isBlockhashValid": Method(reads.is_blockhash_valid, (params.blockhash,), _AT),
     "getBalance": Method(reads.get_balance, (params.address,), _AT),

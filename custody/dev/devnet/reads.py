@@ -55,6 +55,10 @@ def get_slot(_chain: Chain, options: Options) -> int:
     return options.slot()
 
 
+def get_first_available_block(_chain: Chain, _options: Options) -> int:
+    return 0
+
+
 def get_latest_blockhash(chain: Chain, options: Options) -> Json:
     slot = options.slot()
     newest = str(chain.slots.blockhash(slot))

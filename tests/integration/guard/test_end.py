@@ -7,10 +7,20 @@ import pytest
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
-from policies.statements import Intent, Signed, digest, encode
+from policies.statements import Dead, Intent, Signed, digest, encode
 from signer.governance import Governance
 from signer.requests import Requests
-from tests.factories import key, make_intent, policy_file, public, sign
+from tests.factories import (
+    key,
+    make_dead,
+    make_elapsed,
+    make_freeze,
+    make_intent,
+    policy_file,
+    public,
+    sign,
+)
+from tests.integration.guard.orders import freeze_job
 from tests.integration.mischief import Crash, crash_in
 from tests.signing import SignerRig, enveloped, transfer
 
@@ -149,3 +159,64 @@ def test_a_key_that_was_dropped_burns_no_id_of_the_next(rig: SignerRig) -> None:
     rig.signed(transfer(replace(old, key=public("partner"))))
     put_in_force(rig, policy_file(version=3, previous=digest(file)))
     assert rig.refused(transfer(old)) is Code.REQUEST_ID_REUSED
+
+
+# --- what was signed, and the watchtower knows that it never lands
+
+
+def end_dead(intent: Intent, word: Dead | Signed) -> wire.Job:
+    return wire.Job(end=wire.End(intent=enveloped(intent), dead=enveloped(word)))
+
+
+def test_the_watchtowers_word_ends_what_was_signed(rig: SignerRig) -> None:
+    intent = make_intent()
+    name = rig.signed(transfer(intent)).transaction_id
+    job = end_dead(intent, make_dead(intent, name))
+    for _ in range(2):
+        assert rig.ask(job).ended.intent == digest(encode(intent))
+        assert ended(rig, intent), "with or without the word, from now on"
+        assert rig.refused(transfer(intent)) is Code.REQUEST_ENDED
+        rig.restart()
+    used = make_intent(request_id="w-2")
+    assert rig.refused(transfer(used)) is Code.NONCE_USED, "its nonce value stays used"
+
+
+def test_no_other_word_ends_it(rig: SignerRig) -> None:
+    intent, other = make_intent(), make_intent(request_id="w-2")
+    first = rig.signed(transfer(intent))
+    second = rig.signed(transfer(other, nonce_value=b"\x09" * 32))
+    word = make_dead(intent, first.transaction_id)
+    wrongs: tuple[Dead | Signed, ...] = (
+        make_dead(intent, second.transaction_id),
+        make_dead(other, second.transaction_id),
+        make_dead(other, first.transaction_id),
+        replace(word, key=public("alice")),
+        replace(word, key=public("exchange")),
+        sign(key("mallory"), word),
+        Signed(b"", b""),
+        sign(key("watchtower"), make_elapsed("0" * 64)),
+    )
+    for wrong in wrongs:
+        assert rig.refused(end_dead(intent, wrong)) is Code.DEAD_INVALID, wrong
+        assert rig.signed(transfer(intent)).transaction == first.transaction
+
+
+def test_a_word_of_the_watchtower_of_before_is_none(rig: SignerRig) -> None:
+    intent = make_intent()
+    name = rig.signed(transfer(intent)).transaction_id
+    put_in_force(
+        rig, policy_file(watchtower=public("tracing"), version=2, previous=rig.policy.digest)
+    )
+    rig.leased = False
+    word = make_dead(intent, name)
+    assert rig.refused(end_dead(intent, word)) is Code.DEAD_INVALID
+    assert rig.ask(end_dead(intent, replace(word, key=public("tracing")))).HasField("ended")
+
+
+def test_it_works_under_freeze_and_without_a_lease(rig: SignerRig) -> None:
+    intent = make_intent()
+    name = rig.signed(transfer(intent)).transaction_id
+    assert rig.ask(freeze_job(make_freeze())).HasField("applied")
+    rig.restart()
+    rig.leased = False
+    assert rig.ask(end_dead(intent, make_dead(intent, name))).HasField("ended")

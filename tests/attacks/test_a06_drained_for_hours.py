@@ -1,0 +1,83 @@
+"""A06 (Zaif 2018, BITPoint 2019): hot wallets drained for hours by what looks like own traffic.
+
+The attacker holds custody, its requester's key and every relay, and keeps to the form of lawful
+requests. What stops him is the signer's own velocity; a proven theft stops all wallets.
+"""
+
+from collections.abc import Callable
+
+from custody.watchtower.rules import Cause
+from policies.codes import Code
+from policies.statements import LEASE_MS
+from tests.attacks.realm import FAR_AUDIT, FEE, Realm, code_of, fresh
+from tests.factories import HOUR, SOL, WINDOWS
+from tests.tower_rig import AUDIT, until
+
+MakeRealm = Callable[..., Realm]
+TIGHT = {**WINDOWS, "wallet": ["24 hours", "2 SOL", 1000]}
+ALL = ("hot-sol", "hot-two", "hot-far")
+
+
+async def test_velocity_stops_the_drain_and_nothing_else(make_realm: MakeRealm) -> None:
+    realm = make_realm(windows=TIGHT)
+    async with realm.running():
+        await realm.ready(*ALL)
+        taken, amount = 0, SOL // 2 - FEE
+        for hour in range(0, 24, 8):
+            while (result := realm.pay(amount=amount, nonce=fresh())).HasField("signed"):
+                taken += amount + FEE
+            assert code_of(result) is Code.WINDOW_EXCEEDED, hour
+            realm.pass_time(8 * HOUR)
+            await realm.leased()
+        assert taken == 2 * SOL
+        await realm.leased(FAR_AUDIT)
+        await realm.withdraw("hot-two")
+        await realm.withdraw("hot-far")
+        assert (await realm.status()).state == "RUNNING"
+        realm.pass_time(2 * HOUR)
+        await realm.leased()
+        await realm.withdraw("hot-sol")
+
+
+async def test_a_proven_theft_stops_every_wallet_of_every_signer(make_realm: MakeRealm) -> None:
+    realm = make_realm()
+    async with realm.running():
+        await realm.ready(*ALL)
+        for name in ALL:
+            await realm.withdraw(name)
+        stolen = realm.steal(10 * SOL)
+        await until(lambda: realm.frozen() == ["watchtower"])
+        for name in ("hot-sol", "hot-two"):
+            assert code_of(realm.pay(name)) is Code.FROZEN
+        await realm.answered(stolen)
+        await no_lease(realm)
+        assert realm.frozen(FAR_AUDIT) == []
+    realm.open()
+    async with realm.running():  # a restart forgets nothing
+        await no_lease(realm)
+        status = await realm.status()
+        assert status.state == "FROZEN"
+        assert [told for told in realm.alarms_by_name() if told[0] != "NODE"] == [("THEFT", stolen)]
+        await realm.recover()
+        await realm.leased(FAR_AUDIT)
+        for name in ALL:
+            await realm.withdraw(name)
+
+
+async def no_lease(realm: Realm) -> None:
+    """See the other signer's lease run out, and why none follows; the frozen one's goes on."""
+    realm.pass_time(LEASE_MS)
+    await until(lambda: realm.parts.links.get(FAR_AUDIT) and realm.lease())
+    realm.parts.wake()
+    await until(lambda: caused(realm) is Cause.THEFT)
+    assert AUDIT in (await realm.status()).signers[far(realm)].problem
+    assert code_of(realm.pay("hot-far")) is Code.LEASE_MISSING
+
+
+def caused(realm: Realm) -> Cause | None:
+    problem = realm.parts.links[FAR_AUDIT].problem
+    return problem.cause if problem else None
+
+
+def far(realm: Realm) -> int:
+    return sorted(realm.signers).index(FAR_AUDIT)

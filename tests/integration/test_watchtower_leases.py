@@ -1,0 +1,359 @@
+"""Leases between the watchtower's half and a real guard, with a relay that a test may corrupt."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custody.chains.errors import NodeError
+from custody.dev.layout import HOSTS
+from custody.dev.pki import Authority
+from custody.identity import Identity, Role
+from custody.keys import load_key
+from custody.serving import build_server
+from custody.watchtower import freezes, leases, versions
+from custody.watchtower.counters import PAUSES
+from custody.watchtower.database import Database
+from custody.watchtower.parts import Link, Parts
+from custody.watchtower.relays import Relays
+from custody.watchtower.rules import Cause
+from custody.watchtower.schema import SCHEMA
+from custody.watchtower.status import problem_of
+from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kura.signer.v1 import signer_pb2 as wire
+from policies.policy import Policy
+from policies.statements import LEASE_MS, Hello, Signed, Veto, decode, digest
+from tests.factories import (
+    key,
+    make_freeze,
+    make_unfreeze,
+    policy_file,
+    public,
+    sign,
+    told_nobody,
+)
+from tests.integration.link import SECONDS_MAX
+from tests.integration.link import Link as Cable
+from tests.integration.tower import write_key
+from tests.signing import HELLO, STATUS, SignerRig, enveloped
+from tests.softhsm import SoftHsm
+
+AUDIT = public("audit")
+Corrupt = Callable[[wire.Reply], None]
+
+
+@dataclass
+class Around:
+    """A signer's guard, the watchtower's parts on its clock, and the chain as a test says."""
+
+    rig: SignerRig
+    parts: Parts
+    cable: Cable
+    chain_problem: str = ""
+    alarms: list[str] = field(default_factory=list)
+    corrupt: Corrupt = lambda _: None
+    drops_freezes: bool = False
+
+    def problem(self, audit_key: str) -> str:
+        return self.chain_problem
+
+    def nodes(self) -> Sequence[Any]:
+        return ()
+
+    def wallets(self) -> Sequence[Any]:
+        return ()
+
+    async def nonce_values(self, policy: Policy, audit_key: str) -> Mapping[str, str]:
+        raise NodeError("the node is away")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve relays over mutual TLS, with one between the guard and the watchtower."""
+        tls = self.cable.authority.issue(Identity(Role.SERVER, "watchtower"), HOSTS)
+        server, self.cable.port, _ = await build_server("127.0.0.1:0", tls, told_nobody)
+        relays = Relays(self.parts, self)
+        gateway_pb2_grpc.add_SignerGatewayServicer_to_server(relays, server)
+        await server.start()
+        try:
+            async with self.cable.hand_made_relay(self.answer):
+                yield
+        finally:
+            relays.close()
+            await server.stop(0)
+
+    def answer(self, frame: gateway_pb2.ConnectResponse) -> list[gateway_pb2.ConnectRequest]:
+        request = wire.Request.FromString(frame.request)
+        for job in request.jobs:
+            if self.drops_freezes and job.apply.HasField("freeze"):
+                job.ClearField("apply")
+        reply = wire.Reply(id=request.id, results=self.rig.guard.answer(list(request.jobs)))
+        self.corrupt(reply)
+        return [gateway_pb2.ConnectRequest(id=frame.id, reply=reply.SerializeToString())]
+
+    def status(self) -> wire.SignerStatus:
+        return self.rig.ask_unleased(STATUS).status
+
+    async def until(self, fits: Callable[[], object]) -> None:
+        """Return when it fits, leases being decided meanwhile."""
+        async with asyncio.timeout(SECONDS_MAX):
+            while not fits():
+                self.parts.wake()
+                await asyncio.sleep(0.01)
+
+    async def leased(self) -> None:
+        await self.until(self.is_leased)
+
+    def is_leased(self) -> bool:
+        return not problem_of(self.parts, AUDIT) and bool(self.status().lease_until)
+
+    async def refused(self, cause: Cause, words: str) -> Link:
+        """Return when the signer gets no lease for this cause, the words being told of it."""
+        await self.until(
+            lambda: (link := self.link()) and link.problem and link.problem.cause is cause
+        )
+        link = self.link()
+        assert link
+        assert link.problem
+        assert words in link.problem.words
+        return link
+
+    def link(self) -> Link | None:
+        return self.parts.links.get(AUDIT)
+
+
+@pytest.fixture
+def around(softhsm: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Around]:
+    monkeypatch.setattr(leases, "ROUND_SECONDS", 0.05)
+    rig = SignerRig(softhsm, tmp_path / "journal", policy_file())
+    rig.leased = False
+    rig.restart()
+    database = Database(tmp_path / "watchtower.sqlite", SCHEMA)
+    write_key(tmp_path / "key.pem", "watchtower")
+    own = load_key(tmp_path / "key.pem", bytes)
+    alarms = list[str]()
+    parts = Parts(
+        own,
+        frozenset({AUDIT}),
+        database,
+        lambda kind, *_, **__: alarms.append(kind),
+        lambda: rig.now,
+    )
+    link = Cable(Authority(tmp_path / "pki"), tmp_path / "socket")
+    yield Around(rig, parts, link, alarms=alarms)
+    rig.stop()
+    database.close()
+
+
+def freeze() -> Signed:
+    return sign(key("alice"), make_freeze("alice"))
+
+
+async def test_a_lease_is_for_a_minute_and_comes_again_before_it_is_over(around: Around) -> None:
+    async with around.running():
+        await around.leased()
+        assert around.status().lease_until == around.rig.now + LEASE_MS
+        around.rig.now += LEASE_MS
+        assert not around.status().lease_until
+        await around.leased()
+
+
+async def test_orders_reach_the_guard_before_the_lease(around: Around) -> None:
+    async with around.running():
+        await around.leased()
+        order = freeze()
+        freezes.freeze(around.parts, order)
+        around.rig.now += LEASE_MS
+        await around.leased()
+        assert [item.digest for item in around.status().freezes] == [digest(order.statement)]
+        names = [digest(order.statement)]
+        lift = [sign(key(who), make_unfreeze(who, *names)) for who in ("alice", "carol")]
+        assert freezes.lift(around.parts, lift) == [AUDIT]
+        await around.until(lambda: not around.status().freezes)
+        await around.leased()  # for the new epoch
+        assert freezes.held(around.parts) == []
+        veto = Veto(key=public("bob"), person="bob", change="ab" * 32)
+        versions.veto(around.parts, sign(key("bob"), veto))
+        await around.until(lambda: around.rig.guard._governance.vetoes("ab" * 32) == ["bob"])
+
+
+async def test_a_freeze_that_the_signer_refuses_stops_its_leases(around: Around) -> None:
+    def refuse(reply: wire.Reply) -> None:
+        for result in reply.results:
+            if result.HasField("applied"):
+                result.refusal.code = "FREEZE_INVALID"
+
+    async with around.running():
+        await around.leased()
+        around.corrupt = refuse
+        around.rig.now += 1
+        with around.parts.database.transaction() as db:
+            db.execute(
+                "INSERT INTO freeze VALUES (?, 'f', '*', 'alice', '', ?, NULL)", (AUDIT, b"")
+            )
+        await around.refused(Cause.FREEZE, "sign it anew")
+        around.rig.now += LEASE_MS
+        assert not around.status().lease_until
+
+
+async def test_the_chain_pauses_and_the_lease_comes_back_by_itself(around: Around) -> None:
+    async with around.running():
+        await around.leased()
+        before = PAUSES.labels(AUDIT, Cause.CHAIN)._value.get()
+        around.chain_problem = "node stands still: look at it"
+        await around.refused(Cause.CHAIN, "node stands still: look at it")
+        around.rig.now += LEASE_MS
+        assert not around.status().lease_until
+        assert PAUSES.labels(AUDIT, Cause.CHAIN)._value.get() == before + 1
+        around.chain_problem = ""
+        await around.leased()
+
+
+def forge_hello(reply: wire.Reply) -> None:
+    for result in reply.results:
+        if result.HasField("hello"):
+            result.hello.signature = bytes(64)
+
+
+def hide_policy(reply: wire.Reply) -> None:
+    for result in reply.results:
+        if result.HasField("status"):
+            result.status.policy += b"# more\n"
+
+
+def other_watchtower(reply: wire.Reply) -> None:
+    for result in reply.results:
+        if result.HasField("status"):
+            result.status.watchtower = public("mallory")
+
+
+def no_hello(reply: wire.Reply) -> None:
+    for result in reply.results:
+        if result.HasField("hello"):
+            result.refusal.code = "CLOCK_DIFFERS"
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "cause", "words"),
+    [
+        (forge_hello, Cause.SIGNER, "is forged: look at the relay"),
+        (no_hello, Cause.SIGNER, "CLOCK_DIFFERS"),
+        (other_watchtower, Cause.POLICY, "name this key"),
+    ],
+)
+async def test_a_relay_that_lies_gets_no_lease(
+    around: Around, corrupt: Corrupt, cause: Cause, words: str
+) -> None:
+    async with around.running():
+        await around.leased()
+        around.corrupt = corrupt
+        await around.refused(cause, words)
+        around.rig.now += LEASE_MS
+        assert not around.status().lease_until
+        around.corrupt = lambda _: None
+        await around.leased()
+
+
+async def test_a_policy_that_is_not_the_one_of_hello_is_none(around: Around) -> None:
+    around.corrupt = hide_policy
+    async with around.running():
+        await around.refused(Cause.POLICY, "does not show the policy")
+        assert around.parts.policies == {}
+        around.corrupt = lambda _: None
+        await around.leased()
+
+
+async def test_an_older_hello_is_no_answer(around: Around) -> None:
+    """A relay plays it again: no lease, and nothing that only a recovery would mend."""
+    async with around.running():
+        await around.leased()
+        old = around.rig.ask_unleased(HELLO)
+
+        def play_again(reply: wire.Reply) -> None:
+            for result in reply.results:
+                if result.HasField("hello"):
+                    result.CopyFrom(old)
+
+        around.corrupt = play_again
+        await around.refused(Cause.SIGNER, "answers another question")
+        around.corrupt = lambda _: None
+        await around.leased()
+        assert around.alarms == []
+
+
+async def test_a_journal_that_went_back_is_lost_for_good(around: Around) -> None:
+    async with around.running():
+        await around.leased()
+        freezes.freeze(around.parts, freeze())
+        sequence = around.status().sequence
+        await around.until(
+            lambda: (link := around.link()) and link.hello and link.hello.sequence > sequence
+        )
+
+        def go_back(reply: wire.Reply) -> None:
+            for result in reply.results:
+                if result.HasField("hello"):
+                    said = decode(Hello, result.hello.statement)
+                    older = replace(said, sequence=sequence, head="0" * 64)
+                    result.hello.CopyFrom(enveloped(sign(key("audit"), older)))
+
+        around.corrupt = go_back
+        await around.refused(Cause.ROLLBACK, "went back")
+        around.corrupt = lambda _: None
+        around.rig.now += LEASE_MS
+        for _ in range(2):  # whole rounds with the true HELLO
+            around.rig.now += 1
+            await around.until(lambda: (link := around.link()) and link.heard == around.rig.now)
+        link = await around.refused(Cause.ROLLBACK, "went back")
+        assert link.hello
+        assert link.hello.sequence > sequence
+        assert not around.status().lease_until
+        assert around.alarms == ["ROLLBACK"]
+
+
+async def test_a_relay_cannot_pretend_that_the_signer_took_a_freeze(around: Around) -> None:
+    order = freeze()
+
+    def pretend(reply: wire.Reply) -> None:
+        for result in reply.results:
+            if result.HasField("status"):
+                shown = wire.Freeze(digest=digest(order.statement), wallet="*", person="alice")
+                result.status.freezes.append(shown)
+            elif result.HasField("refusal"):
+                result.applied.digest = digest(order.statement)
+
+    async with around.running():
+        await around.leased()
+        around.drops_freezes = True
+        around.corrupt = pretend
+        freezes.freeze(around.parts, order)
+        await around.refused(Cause.SIGNER, "other freezes were shown")
+        around.corrupt = lambda _: None
+        await around.refused(Cause.FREEZE, "has not taken 1 freezes")
+        around.drops_freezes = False
+        await around.until(lambda: around.rig.ask_unleased(STATUS).status.freezes)
+        await around.leased()
+
+
+async def test_a_lease_that_the_signer_refuses_is_told(around: Around) -> None:
+    async with around.running():
+        await around.leased()
+        around.parts.clock = lambda: around.rig.now + 31_000
+        await around.refused(Cause.SIGNER, "s off this host's clock")
+        around.parts.clock = lambda: around.rig.now
+        await around.leased()
+
+
+async def test_of_two_relays_the_newer_is_the_link_and_the_older_when_it_is_gone(
+    around: Around,
+) -> None:
+    async with around.running():
+        await around.leased()
+        first = around.link()
+        async with around.cable.hand_made_relay(around.answer):
+            await around.until(lambda: around.link() not in (None, first) and around.is_leased())
+        await around.until(lambda: around.link() is first)
+        await around.leased()
