@@ -123,7 +123,7 @@ class Realm(TowerRig):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Chain]:
         """The watchtower watches, and every signer has a lease."""
-        async with _serving(self.fronts), super().running() as tower:
+        async with super().running() as tower:
             lines = [Link(cast("Gateway", line)) for line in self.lines.values()]
             tasks = [asyncio.create_task(attend(self.parts, tower, link)) for link in lines]
             try:
@@ -317,7 +317,10 @@ def realm(softhsm: SoftHsm, path: Path, fronts: int = 0, **policy: object) -> It
         ledger = stack.enter_context(devnet.Chain(None, lambda: rigs[AUDIT].now / 1000))
         url = stack.enter_context(serve(ledger))
         stack.enter_context(passing(ledger))
-        nodes = [NodeFront(free_port(), url) for _ in range(fronts)]
+        nodes = [NodeFront(free_port(), int(url.rpartition(":")[2])) for _ in range(fronts)]
+        for number, node in enumerate(nodes):
+            node.start(path / f"sent-{number}")
+            stack.callback(node.stop)
         made = Realm(rigs, path, ledger, [node.url for node in nodes] or [url])
         made.fronts = nodes
         yield made
@@ -361,12 +364,3 @@ def _wallets() -> str:
 
 def _sealed(signed: Signed) -> tower_wire.SignedStatement:
     return tower_wire.SignedStatement(statement=signed.statement, signature=signed.signature)
-
-
-@asynccontextmanager
-async def _serving(fronts: Sequence[NodeFront]) -> AsyncIterator[None]:
-    if not fronts:
-        yield
-        return
-    async with fronts[0].serving(), _serving(fronts[1:]):
-        yield
