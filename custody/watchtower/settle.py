@@ -137,8 +137,10 @@ def _end(told: Sequence[Standing | None]) -> State | None:
     """Return what the nodes say finally became of it; None while they do not agree."""
     if not all(standing and standing.commitment == "finalized" for standing in told):
         return None
-    failed = {standing.err is not None for standing in told if standing}
-    return {(False,): State.FINAL, (True,): State.FAILED}.get(tuple(failed))
+    failed = [standing.err is not None for standing in told if standing]
+    if any(failed) != all(failed):
+        return None
+    return State.FAILED if any(failed) else State.FINAL
 
 
 def _noted(item: Waiting, readings: Sequence[Reading], height: int) -> Waiting:
