@@ -71,7 +71,7 @@ class HistoryNode(SolanaNode):
         options = {
             "encoding": "base64",
             "commitment": "confirmed",
-            "maxSupportedTransactionVersion": 0,
+            "maxSupportedTransactionVersion": 1,
         }
         details = await self._rpc.call("getTransaction", [transaction_id, options])
         if details is None:

@@ -1,10 +1,10 @@
 """Reads the bytes of a transaction for one question: did this wallet's key sign it?
 
 Invariants: standard library and the signature check alone. Lengths are taken in their one spelling
-and nothing outside the bytes is read; the message is all that follows the signatures, so the
-signature covers every byte that is not one. Instructions are not read: whatever a key signed that
-its signer did not is a theft. Formats: Solana documentation, "Transactions"; agave,
-`VersionedMessage`.
+and nothing outside the bytes is read; the message is all that is no signature, so the wallet's
+covers every such byte. Instructions are not read: whatever a key signed that its signer did not is
+a theft. Formats: Solana documentation, "Transactions"; agave, `VersionedMessage`; SIMD-0385 for
+version 1, whose signatures stand behind the message.
 """
 
 from typing import NamedTuple
@@ -16,6 +16,8 @@ from signer.chains.solana import TRANSACTION_LIMIT
 
 _SIGNATURE, _KEY = 64, 32  # bytes
 _VERSION_0 = 0x80  # a legacy message begins with its number of signers, below 0x80
+_VERSION_1 = 0x81  # stands first in the transaction: no other has as many signatures
+_VERSION_1_LIMIT = 4096  # bytes of a transaction of version 1
 
 
 class Proof(NamedTuple):
@@ -71,8 +73,14 @@ class _Reader:
 
 def _read(transaction: bytes) -> tuple[dict[bytes, bytes], bytes, bytes]:
     """Each required signer's key with its signature, the message, its blockhash field."""
-    if len(transaction) > TRANSACTION_LIMIT:
-        raise ValueError(f"it has {len(transaction)} bytes, more than {TRANSACTION_LIMIT}")
+    later = transaction[:1] == bytes((_VERSION_1,))
+    limit = _VERSION_1_LIMIT if later else TRANSACTION_LIMIT
+    if len(transaction) > limit:
+        raise ValueError(f"it has {len(transaction)} bytes, more than {limit}")
+    return _read_version_1(transaction) if later else _read_earlier(transaction)
+
+
+def _read_earlier(transaction: bytes) -> tuple[dict[bytes, bytes], bytes, bytes]:
     reader = _Reader(transaction)
     signatures = reader.several(_SIGNATURE)
     message = transaction[reader.at :]
@@ -84,6 +92,23 @@ def _read(transaction: bytes) -> tuple[dict[bytes, bytes], bytes, bytes]:
     reader.take(2)  # how many of the signers and of the others are read-only
     keys = reader.several(_KEY)
     blockhash = reader.take(_KEY)
+    return _signers(required, keys, signatures), message, blockhash
+
+
+def _read_version_1(transaction: bytes) -> tuple[dict[bytes, bytes], bytes, bytes]:
+    reader = _Reader(transaction)
+    _, required, *_ = reader.take(4)  # version; signers; which of them and others are read-only
+    reader.take(4)  # which settings of the fee stand behind the keys
+    blockhash = reader.take(_KEY)
+    reader.byte()  # how many instructions
+    keys = [reader.take(_KEY) for _ in range(reader.byte())]
+    reader.at = max(reader.at, len(transaction) - _SIGNATURE * required)
+    message = transaction[: reader.at]
+    signatures = [reader.take(_SIGNATURE) for _ in range(required)]
+    return _signers(required, keys, signatures), message, blockhash
+
+
+def _signers(required: int, keys: list[bytes], signatures: list[bytes]) -> dict[bytes, bytes]:
     if required != len(signatures) or required > len(keys) or len(set(keys)) != len(keys):
         raise ValueError("its signatures, signers and accounts do not belong together")
-    return dict(zip(keys[:required], signatures, strict=True)), message, blockhash
+    return dict(zip(keys[:required], signatures, strict=True))

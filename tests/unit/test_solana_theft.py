@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
-from solders.message import Message, MessageV0
+from solders.litesvm import LiteSVM
+from solders.message import Message, MessageV0, MessageV1, TransactionConfig
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
@@ -185,8 +186,9 @@ def test_numbers_have_one_spelling() -> None:
     message = LAWFUL["legacy"][65:]
     assert isinstance(open_theft(KEY, signed(message)), Proof)
     assert isinstance(open_theft(KEY, spelled(3)), Proof)
-    for number in ((0x81, 0), (0x81, 0x80, 0), (0x81, 0x80, 0x80), (0x81, 0x80, 4)):
+    for number in ((0x82, 0), (0x82, 0x80, 0), (0x82, 0x80, 0x80), (0x82, 0x80, 4)):
         unproven(signed(message, number), "another spelling")
+        unproven(signed(message, (0x81, *number[1:])))  # which is how version 1 begins
     for digits in ((0x83, 0), (0x83, 0x80, 0), (0x83, 0x80, 0x80), (0x83, 0x80, 0x80, 0)):
         unproven(spelled(*digits), "another spelling")
     unproven(spelled(0x83, 1), "it ends before")
@@ -217,3 +219,66 @@ def test_the_longest_transaction_is_read_and_none_longer() -> None:
     for extra, proves in ((1232 - 65 - len(message), True), (1233 - 65 - len(message), False)):
         opened = open_theft(KEY, signed(message + bytes(extra)))
         assert isinstance(opened, Proof) is proves
+
+
+# --- version 1 (SIMD-0385): the signatures stand behind the message
+
+
+def theft_1(*signers: Keypair, recent: bytes = RECENT, payees: int = 1) -> bytes:
+    """The signers' transaction of version 1, with a tip, as a thief in a hurry makes it."""
+    steps = [
+        transfer(
+            TransferParams(
+                from_pubkey=signer.pubkey(),
+                to_pubkey=Pubkey(bytes((9, number)) * 16),
+                lamports=10**6,
+            )
+        )
+        for signer in signers
+        for number in range(payees)
+    ]
+    config = TransactionConfig(priority_fee=7, compute_unit_limit=50_000)
+    message = MessageV1.try_compile(signers[0].pubkey(), steps, Hash.from_bytes(recent), config)
+    return bytes(VersionedTransaction(message, list(signers)))
+
+
+LAWFUL_1 = {
+    "payer": theft_1(WALLET),
+    "payer of two": theft_1(WALLET, OTHER),
+    "second of two": theft_1(OTHER, WALLET),
+    "longer than any before": theft_1(WALLET, payees=40),
+}
+
+
+@pytest.mark.parametrize("transaction", LAWFUL_1.values(), ids=LAWFUL_1)
+def test_a_theft_of_version_1_is_proven(transaction: bytes) -> None:
+    sdk = VersionedTransaction.from_bytes(transaction)
+    place = sdk.message.account_keys.index(WALLET.pubkey())
+    assert open_theft(KEY, transaction) == Proof(bytes(sdk.signatures[place]), RECENT)
+
+
+def test_what_the_runtime_lets_a_thief_take_in_version_1_is_proven() -> None:
+    chain = LiteSVM()
+    chain.airdrop(WALLET.pubkey(), 10**10)
+    transaction = theft_1(WALLET, recent=bytes(chain.latest_blockhash()), payees=40)
+    chain.send_transaction(VersionedTransaction.from_bytes(transaction))
+    assert (chain.get_balance(WALLET.pubkey()) or 0) < 10**10, "the money is gone"
+    assert isinstance(open_theft(KEY, transaction), Proof)
+
+
+@pytest.mark.parametrize("transaction", LAWFUL_1.values(), ids=LAWFUL_1)
+def test_nothing_else_of_version_1_proves_anything(transaction: bytes, rng: random.Random) -> None:
+    sdk = VersionedTransaction.from_bytes(transaction)
+    place, count = sdk.message.account_keys.index(WALLET.pubkey()), len(sdk.signatures)
+    begin = len(transaction) - 64 * count
+    own = range(begin + 64 * place, begin + 64 * place + 64)
+    for at in range(len(transaction)):
+        changed = bytearray(transaction)
+        changed[at] ^= 1 << rng.randrange(8)
+        if at < begin or at in own:
+            unproven(bytes(changed))
+        unproven(transaction[:at])
+        unproven(transaction[:at] + rng.randbytes(1) + transaction[at:])
+    unproven(transaction + bytes(4097 - len(transaction)), "more than 4096")
+    unproven(bytes((0x81, 255)) + transaction[2:])
+    unproven(bytes((0x81, 0)) + transaction[2:])
