@@ -6,7 +6,7 @@ prove only that the node lies.
 
 from nacl.exceptions import CryptoError
 from nacl.signing import VerifyKey
-from solders.message import Message, MessageV0, to_bytes_versioned
+from solders.message import Message, MessageV0, MessageV1, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import SanitizeError, VersionedTransaction
 
@@ -46,6 +46,6 @@ def _decoded(transaction: bytes) -> VersionedTransaction:
         raise LyingNodeError(f"it shows bytes that are no transaction: {error}") from None
     if bytes(tx) != transaction:
         raise LyingNodeError("it shows bytes behind a transaction's end")
-    if not isinstance(tx.message, Message | MessageV0):
+    if not isinstance(tx.message, Message | MessageV0 | MessageV1):
         raise LyingNodeError("it shows a transaction of a version that was not asked for")
     return tx
