@@ -90,6 +90,17 @@ class Leases:
             words = "the watchtower's lease has run out"
         return Refusal(Code.LEASE_MISSING, words)
 
+    def refuse_unconfirmed(self, policy: Policy, name: str) -> Refusal | None:
+        """Return why this journal cannot swear that it never signed for a wallet, or None.
+
+        Put back together with the token it has forgotten; who gives a lease has seen how far it was.
+        """
+        wallet = policy.wallets.get(name)
+        if self._lease or (wallet and wallet.tier is not WalletTier.HOT):
+            return None
+        words = "the watchtower has not confirmed this journal since the signer started"
+        return Refusal(Code.LEASE_MISSING, words)
+
     def until(self, policy: Policy, at: Moment) -> int:
         """Return the tick at which the lease runs out, 0 when there is none to sign on."""
         lease = self._lease

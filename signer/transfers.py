@@ -182,6 +182,7 @@ class Transfers:
             refusal = self._refuse_dead(policy, intent_digest, name, _signed(job.dead))
         elif not past or not own or past.state is not State.ENDED:
             refusal = self._refuse_before_journal(intent)
+            refusal = refusal or self._leases.refuse_unconfirmed(policy, intent.wallet)
             if refusal and job.HasField("dead"):
                 # A lost journal signed one transaction for it at most, which never pays.
                 refusal = self._refuse_dead(policy, intent_digest, "", _signed(job.dead))

@@ -12,6 +12,7 @@ from policies.codes import Code
 from signer.anchor import begin
 from tests.factories import SOL, WINDOWS, policy_file
 from tests.integration.guard.payments import FEE, ask, code_of, full, intend, job_of, pay
+from tests.integration.guard.test_end import end, ended
 from tests.signing import HELLO, STATUS, SignerRig
 
 TIGHT = policy_file(windows={**WINDOWS, "wallet": ["24 hours", "2 SOL", 100]})
@@ -92,3 +93,28 @@ def test_yesterdays_journal_with_yesterdays_token(make_rig: MakeRig, tmp_path: P
     rig.now += 26 * 3_600_000
     assert rig.lease().applied.digest
     pay(rig)
+
+
+def test_yesterdays_journal_ends_nothing_that_was_paid_today(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    """Refund and pay: what was forgotten would be ended, and what was signed for it still pays."""
+    rig = make_rig(TIGHT)
+    rig.stop()
+    shutil.copyfile(rig.path, tmp_path / "yesterday")
+    rig.start()
+    paid, never = intend(rig), intend(rig)
+    rig.signed(job_of(rig, paid))
+    rig.stop()
+    shutil.copyfile(tmp_path / "yesterday", rig.path)
+    rig.start()
+    begin(rig.token, rig.journal)  # as root, who puts the old token's files back
+    rig.restart()
+    rig.leased = False  # the watchtower has seen a later entry
+    for intent in (paid, never):
+        assert code_of(rig.ask(end(intent))) is Code.LEASE_MISSING
+    rig.leased = True  # it lost its memory too, or the journal is the newest after all
+    ended(rig, never)
+    rig.restart()
+    rig.leased = False
+    ended(rig, never)
