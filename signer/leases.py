@@ -93,7 +93,7 @@ class Leases:
     def refuse_unconfirmed(self, policy: Policy, name: str) -> Refusal | None:
         """Return why this journal cannot swear that it never signed for a wallet, or None.
 
-        Put back together with the token it has forgotten; who gives a lease has seen how far it was.
+        Put back with the token it has forgotten; who gives a lease has seen how far it was.
         """
         wallet = policy.wallets.get(name)
         if self._lease or (wallet and wallet.tier is not WalletTier.HOT):
