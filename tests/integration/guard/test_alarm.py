@@ -318,3 +318,20 @@ def test_each_wallet_is_swept_by_its_own_count(softhsm: SoftHsm, make_rig: MakeR
     assert {open_receipt([public("audit")], r).wallet for r in result.swept.receipts} == {
         "warm-sol"
     }
+
+
+def test_each_of_two_wallets_that_one_theft_drains_is_swept(
+    softhsm: SoftHsm, make_rig: MakeRig
+) -> None:
+    """The thief of both keys has both sign everything: neither shields the other from its sweep."""
+    hold_keys(softhsm, "warm-sol")
+    more: dict[str, Any] = {"signer": public("audit"), "tier": "hot"}
+    address = str(Keypair.from_seed(bytes(key("warm-sol"))).pubkey())
+    rig = make_rig(policy_file(more=wallet_text("warm-sol", address=address, **more)))
+    both = stolen("hot-sol", "warm-sol")
+    asked = [
+        make_theft(both, balance=balance * SOL, blockhash=fresh(balance)) for balance in (7, 9)
+    ]
+    receipts = [data for theft in asked for data in rig.ask(alarm(theft)).swept.receipts]
+    opened = [open_receipt([public("audit")], data) for data in receipts]
+    assert {receipt.wallet for receipt in opened} == {"hot-sol", "warm-sol"}
