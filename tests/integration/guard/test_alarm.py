@@ -228,6 +228,7 @@ def test_also_what_was_signed_long_ago_or_ended(
     assert rig.signed(transfer(old)).transaction == b""
     receipt = own(rig, first.transaction, first.transaction_id)
     assert receipt.intent == digest(encode(old))
+    assert receipt.amount == old.amount + FEE, "or the limit beyond recall never gets it back"
     assert own(rig, second.transaction, second.transaction_id).intent == digest(encode(dead))
 
 
