@@ -20,6 +20,7 @@ from policies.policy_file import parse_policy
 from policies.signature_file import parse_signatures
 from signer import anchor, frames
 from signer.chains.solana_address import encode_address
+from signer.chains.solana_sweep import refuse_sweeps
 from signer.clock import look
 from signer.governance import Governance
 from signer.hsm import Token
@@ -80,7 +81,8 @@ def install(settings: Settings, options: argparse.Namespace) -> None:
     if policy.previous or policy.version != 1:
         raise UsageError("this is no first policy; genesis takes version 1 without previous")
     changes = parse_signatures(options.signatures.read_bytes())
-    refusal = refuse_unsigned_policy(policy, changes, time.time_ns() // 1_000_000)
+    now = time.time_ns() // 1_000_000
+    refusal = refuse_unsigned_policy(policy, changes, now) or refuse_sweeps(policy)
     if refusal:
         raise UsageError(f"{refusal.code}: {refusal.message}; next: {NEXT[refusal.code]}")
     print(DIGEST_PROMPT, end="", flush=True)

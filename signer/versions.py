@@ -15,6 +15,7 @@ from policies.durations import format_duration
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.statements import Elapsed, Signed, StatementError, decode, digest, verify
+from signer.chains.solana_sweep import refuse_sweeps
 from signer.clock import DRIFT_MS, Moment
 from signer.governance import Governance
 
@@ -51,6 +52,9 @@ class Versions:
         policy = open_policy(in_force, job.file, _signed(job.changes), at.wall)
         if isinstance(policy, Refusal):
             return policy
+        refusal = refuse_sweeps(policy)
+        if refusal:
+            return refusal
         if not only_tightens(in_force, policy):
             refusal = self._refuse_loosening(in_force, policy, job, at)
             if refusal:

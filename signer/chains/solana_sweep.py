@@ -8,14 +8,33 @@ way.
 """
 
 from policies.codes import Code, Refusal
-from policies.policy import Wallet
+from policies.policy import Policy, Sweep, Wallet
 from policies.statements import Theft
 from signer.chains import solana
-from signer.chains.solana_address import decode_address
+from signer.chains.solana_address import decode_address, refuse_destination
 
 LADDER_MAX = 8
 RENT_EXEMPT = 890_880  # lamports; a transaction that leaves less in an account, but not 0, fails
 _UNITS = 1_000  # compute units; it uses 600. The fewer, the more its fee weighs against others'
+
+
+def refuse_sweeps(policy: Policy) -> Refusal | None:
+    """Return why a wallet could not be swept by this policy: better now than after a theft."""
+    for wallet in policy.wallets.values():
+        here = policy.assets[wallet.asset].network.startswith("solana:")
+        words = _words_against(wallet, wallet.sweep) if wallet.sweep and here else None
+        if words:
+            rule = f"wallets.{wallet.name}.sweep"
+            return Refusal(Code.POLICY_MALFORMED, f"{rule}: {words}", field=rule)
+    return None
+
+
+def _words_against(wallet: Wallet, sweep: Sweep) -> str | None:
+    try:
+        _fee(sweep.fee)
+    except ValueError:
+        return "fee is less than the chain takes for one signature, or more than it can say"
+    return refuse_destination(sweep.to, wallet.address)
 
 
 def build_sweeps(wallet: Wallet, theft: Theft) -> tuple[tuple[bytes, int], ...] | Refusal:

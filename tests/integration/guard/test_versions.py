@@ -14,6 +14,7 @@ from signer import governance, versions
 from signer.anchor import newest
 from signer.governance import Governance
 from tests.factories import (
+    HOT_ADDRESS,
     HOUR,
     NOW,
     SOL,
@@ -418,3 +419,22 @@ def test_the_token_remembers_the_policy_in_force(rig: SignerRig) -> None:
     anchor = newest(rig.token.records())
     assert anchor
     assert anchor.policy == digest(file)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sweep_to": "nowhere"},
+        {"sweep_to": HOT_ADDRESS[:-1] + "0"},
+        {"sweep_to": "1nc1nerator11111111111111111111111111111111"},
+        {"sweep_fee": "0.000004999 SOL"},
+    ],
+)
+def test_a_sweep_that_the_chain_would_not_take_never_comes_into_force(
+    rig: SignerRig, wrong: dict[str, str]
+) -> None:
+    """It would be found out after the theft."""
+    file = following(rig, **wrong)
+    refusal = apply(rig, file, elapsed=True).refusal
+    assert (refusal.code, refusal.field) == (Code.POLICY_MALFORMED, "wallets.hot-sol.sweep")
+    assert apply(rig, following(rig, sweep_fee="0.000005 SOL"), elapsed=True).HasField("applied")
