@@ -76,3 +76,13 @@ def test_fees_are_counted_with_those_of_opened_nonces(make_rig: MakeRig) -> None
         refusal = rig.ask(job).refusal
         assert refusal.code == Code.WINDOW_EXCEEDED
         assert refusal.rule == "wallets.hot-sol.windows.upkeep"
+
+
+def test_custody_cannot_use_up_what_kills_a_hoard(make_rig: MakeRig) -> None:
+    """It needs nobody for advances on values that no account ever had; then officers freeze."""
+    rig = make_rig(policy_file(windows={**WINDOWS, "upkeep": ["24 hours", "1 SOL", 8]}))
+    rig.signed(transfer(make_intent()))
+    for number in range(8):
+        rig.signed(nonce_advance(nonce_value=bytes((number + 50,)) * 32))
+    assert rig.ask(freeze_job(make_freeze())).HasField("applied")
+    rig.signed(nonce_advance())
