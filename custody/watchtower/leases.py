@@ -166,13 +166,14 @@ async def _look_at_nonces(parts: Parts, chain: Chain, key: str, policy: Policy) 
 
 
 async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy) -> Problem | None:
+    sequence, head = signers.confirmed(parts.database, hello)
     lease = Lease(
         key=parts.key.public,
         audit_key=hello.key,
         challenge=hello.challenge,
         journal=hello.journal,
-        sequence=hello.sequence,
-        head=hello.head,
+        sequence=sequence,
+        head=head,
         policy=hello.policy,
         epoch=hello.epoch,
         time=parts.clock(),
@@ -183,6 +184,8 @@ async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy) -> Prob
     (result,) = await link.gateway.ask([job])
     if result.WhichOneof("outcome") != "applied":
         raise SignerError(f"the signer did not take its lease: {_words(result)}")
+    with parts.database.transaction() as db:
+        signers.confirm(db, hello)
     link.lease_until = lease.time + LEASE_MS
     return None
 

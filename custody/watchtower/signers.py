@@ -20,6 +20,10 @@ CREATE TABLE IF NOT EXISTS signer (
   audit_key TEXT PRIMARY KEY, journal TEXT NOT NULL, sequence INTEGER NOT NULL, head TEXT NOT NULL,
   lost TEXT NOT NULL, policy TEXT NOT NULL, epoch TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS confirmed (
+  audit_key TEXT NOT NULL, journal TEXT NOT NULL, sequence INTEGER NOT NULL, head TEXT NOT NULL,
+  PRIMARY KEY (audit_key, journal)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS policy (digest TEXT PRIMARY KEY, file BLOB NOT NULL) STRICT;
 """
 
@@ -57,6 +61,22 @@ def see(db: sqlite3.Connection, audit_key: str, journal: str, sequence: int, hea
     query = "UPDATE signer SET sequence = ?, head = ? WHERE (audit_key, journal) = (?, ?)"
     values = (sequence, head, audit_key, journal, sequence)
     db.execute(query + " AND sequence < ?", values)
+
+
+def confirmed(database: Database, hello: Hello) -> tuple[int, str]:
+    """Return the entry and its head that the next lease names, so that the signer compares them.
+
+    Not the ones of `hello`: a journal that went back and on has them, whatever it forgot.
+    """
+    query = "SELECT sequence, head FROM confirmed WHERE (audit_key, journal) = (?, ?)"
+    rows = database.rows(query, hello.key, hello.journal)
+    return rows[0] if rows else (hello.sequence, hello.head)
+
+
+def confirm(db: sqlite3.Connection, hello: Hello) -> None:
+    """Note what a signer said of itself once it took a lease: it follows what was before."""
+    values = (hello.key, hello.journal, hello.sequence, hello.head)
+    db.execute("INSERT OR REPLACE INTO confirmed VALUES (?, ?, ?, ?)", values)
 
 
 def mark_lost(db: sqlite3.Connection, audit_key: str, words: str) -> None:

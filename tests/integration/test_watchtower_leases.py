@@ -1,6 +1,7 @@
 """Leases between the watchtower's half and a real guard, with a relay that a test may corrupt."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -27,9 +28,11 @@ from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 from policies.policy import Policy
 from policies.statements import LEASE_MS, Hello, Signed, Veto, decode, digest
+from signer.anchor import begin
 from tests.factories import (
     key,
     make_freeze,
+    make_intent,
     make_unfreeze,
     policy_file,
     public,
@@ -39,7 +42,7 @@ from tests.factories import (
 from tests.integration.link import SECONDS_MAX
 from tests.integration.link import Link as Cable
 from tests.integration.tower import write_key
-from tests.signing import HELLO, STATUS, SignerRig, enveloped
+from tests.signing import HELLO, STATUS, SignerRig, enveloped, transfer
 from tests.softhsm import SoftHsm
 
 AUDIT = public("audit")
@@ -357,3 +360,39 @@ async def test_of_two_relays_the_newer_is_the_link_and_the_older_when_it_is_gone
             await around.until(lambda: around.link() not in (None, first) and around.is_leased())
         await around.until(lambda: around.link() is first)
         await around.leased()
+
+
+async def test_a_journal_that_went_back_and_on_past_where_it_was_gets_no_lease(
+    around: Around, tmp_path: Path
+) -> None:
+    """Journal and token are put back together, and custody has more written before HELLO is asked.
+
+    With a lease it would sign for the request that it forgot, a second time.
+    """
+    rig, paid = around.rig, make_intent()
+    rig.stop()
+    shutil.copyfile(rig.path, tmp_path / "yesterday")
+    rig.start()
+    async with around.running():
+        await around.leased()
+        assert rig.ask_unleased(transfer(paid)).HasField("signed")
+        signed = rig.journal.sequence
+        await around.until(
+            lambda: (link := around.link()) and link.hello and link.hello.sequence == signed
+        )
+    rig.stop()
+    shutil.copyfile(tmp_path / "yesterday", rig.path)
+    rig.start()
+    begin(rig.token, rig.journal)  # as root, who puts the old token's files back
+    rig.restart()
+    number = 0
+    while rig.journal.sequence <= signed:
+        number += 1
+        rig.ask_unleased(transfer(make_intent(request_id=f"seen-{number}")))
+    around.parts.links.clear()
+    async with around.running():
+        link = await around.refused(Cause.SIGNER, "another entry")
+        assert link.hello
+        assert link.hello.sequence > signed
+        again = rig.ask_unleased(transfer(paid, nonce_value=bytes(32), nonce_index=1))
+        assert again.refusal.code == "LEASE_MISSING"
