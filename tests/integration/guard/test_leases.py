@@ -18,6 +18,7 @@ from policies.statements import (
     digest,
     verify,
 )
+from signer import journal as journal_module
 from tests.factories import (
     HOUR,
     NOW,
@@ -299,3 +300,14 @@ def test_a_reservation_counts_once_and_is_taken_off_when_it_is_ended(
     pay(recalled, 9 * SOL - FEE, "alice")
     assert code_of(ask(recalled, 1)) is Code.RECALL_EXCEEDED
     assert field_of(resolve(recalled, RECALL + 1)) == "resolved"
+
+
+def test_a_fork_is_found_however_much_was_written_since(
+    bare: SignerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who put journal and token back only has to have more entries written than heads are kept."""
+    monkeypatch.setattr(journal_module, "_HEADS_KEPT", 4)
+    assert bare.lease().applied.digest
+    for _ in range(4):
+        pay(bare)
+    assert code_of(bare.lease(sequence=2, head="ee" * 32)) is Code.LEASE_INVALID
