@@ -139,6 +139,24 @@ def inventing(name: str, transaction: str) -> Lie:
     return lie
 
 
+def altering(method: str, _parameters: list[Any], result: Any) -> Any:
+    """It shows every transaction with another amount."""
+    if method != "getTransaction":
+        return result
+    raw = bytearray(base64.b64decode(result["transaction"][0]))
+    raw[-2] ^= 1
+    return result | {"transaction": [base64.b64encode(raw).decode(), "base64"]}
+
+
+def halving(method: str, _parameters: list[Any], result: Any) -> Any:
+    """It shows the first half of every transaction."""
+    if method != "getTransaction":
+        return result
+    raw = base64.b64decode(result["transaction"][0])
+    half = base64.b64encode(raw[: len(raw) // 2]).decode()
+    return result | {"transaction": [half, "base64"]}
+
+
 LIES: dict[str, Callable[..., Lie]] = {
     "honest": lambda: honest,
     "stalling": lambda: stalling,
@@ -147,12 +165,15 @@ LIES: dict[str, Callable[..., Lie]] = {
     "hiding": lambda: hiding,
     "poor": lambda: poor,
     "inventing": inventing,
+    "altering": lambda: altering,
+    "halving": lambda: halving,
 }
 
 
 class _Front:
     def __init__(self, devnet: int, notes: Path) -> None:
-        self.lie, self._never = honest, asyncio.Event()
+        self.lie: Lie = honest
+        self._never = asyncio.Event()
         self._devnet, self._notes = devnet, notes.open("a", buffering=1)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -24,7 +24,7 @@ from custody.dev.devnet.server import serve
 from custody.dev.processes import free_port
 from custody.gateway import Gateway, SignerUnreachableError
 from custody.keys import SigningKey
-from custody.watchtower import signers
+from custody.watchtower import signers, suspects
 from custody.watchtower.alarms import Alarms
 from custody.watchtower.chain import Chain
 from custody.watchtower.database import Database
@@ -32,6 +32,7 @@ from custody.watchtower.leases import attend
 from custody.watchtower.parts import Link, Parts
 from custody.watchtower.schema import SCHEMA
 from custody.watchtower.service import Service
+from custody.watchtower.suspects import Verdict
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower_wire
 from policies.codes import Code
@@ -56,14 +57,15 @@ from tests.factories import (
 from tests.node_front import NodeFront
 from tests.signing import STATUS, SignerRig, hold_keys, nonce_open, transfer
 from tests.softhsm import SoftHsm, import_key
-from tests.tower_rig import AUDIT, TowerRig, passing, until
-from tests.watched import address_of
+from tests.tower_rig import AUDIT, TowerRig, passing, stranger, until
+from tests.watched_host import address_of
 
 FAR_AUDIT = public("audit of hot-far")
 HOME = {"hot-sol": AUDIT, "hot-two": AUDIT, "hot-far": FAR_AUDIT}  # each wallet's signer
 COLD = Pubkey.from_string(COLD_ADDRESS)
 SMALL = SOL // 10
 FEE = 5_000
+BLOCKHASH_SLOTS = 160  # after which it lets nothing in
 CALL: Any = SimpleNamespace(invocation_metadata=tuple)  # what a call is, to the service
 _numbers = itertools.count(1)
 
@@ -121,7 +123,7 @@ class Realm(TowerRig):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Chain]:
         """The watchtower watches, and every signer has a lease."""
-        async with _serving(self.fronts), super().running() as tower:
+        async with super().running() as tower:
             lines = [Link(cast("Gateway", line)) for line in self.lines.values()]
             tasks = [asyncio.create_task(attend(self.parts, tower, link)) for link in lines]
             try:
@@ -215,22 +217,57 @@ class Realm(TowerRig):
         """Ask for a new payment."""
         return self.ask(self.job(wallet, **changes), wallet)
 
-    async def withdraw(self, wallet: str = "hot-sol", **changes: Any) -> str:
-        """See a lawful withdrawal through: signed, its receipt taken, on the chain."""
+    async def withdraw(
+        self, wallet: str = "hot-sol", *, handed: bool = True, **changes: Any
+    ) -> VersionedTransaction:
+        """See a lawful withdrawal through: signed, its receipt taken or withheld, landed."""
         self.ledger.advance()  # a nonce changes once a slot
         result = self.pay(wallet, **changes)
         assert result.WhichOneof("outcome") == "signed", result
-        await self.submit(result.receipt)
-        name = self.send(VersionedTransaction.from_bytes(result.signed.transaction))
-        assert self.wallet.status(name)["err"] is None
-        return name
+        if handed:
+            await self.submit(result.receipt)
+        transaction = VersionedTransaction.from_bytes(result.signed.transaction)
+        assert self.wallet.status(self.send(transaction))["err"] is None
+        return transaction
 
     def steal(self, lamports: int, wallet: str = "hot-sol") -> str:
         """Spend by the stolen key."""
-        thief, victim = Keypair().pubkey(), self.wallets[wallet]
-        return self.send(victim.sign(victim.pay(thief, lamports)))
+        victim = self.wallets[wallet]
+        return self.send(victim.sign(victim.pay(stranger(), lamports)))
 
-    async def advance(self, index: int) -> None:
+    async def answered(self, stolen: str) -> None:
+        """See a theft of hot-sol told, the signer frozen, and what is left in the cold wallet."""
+        await until(lambda: self.frozen() == ["watchtower"])
+        assert code_of(self.pay(nonce=fresh())) is Code.FROZEN
+        await until(lambda: self.wallet.balance() < 2 * SOL // 100)  # two fees
+        assert self.wallet.balance(COLD) > 0
+        await until(lambda: self.verdict(stolen) == Verdict.THEFT)
+        assert ("THEFT", stolen) in self.alarms_by_name()
+
+    async def recover(self, wallet: str = "hot-sol") -> None:
+        """The quorum lifts the freeze, the wallet is filled, and a customer is paid."""
+        await until(lambda: not self.undecided())
+        self.ledger.advance(BLOCKHASH_SLOTS)  # so that no sweep is under way
+        await self.lift()
+        await until(lambda: not suspects.open_suspects(self.database))
+        self.call("requestAirdrop", [str(self.wallet.address), 10 * SOL])
+        await self.leased()
+        await self.withdraw(wallet)
+
+    def undecided(self) -> list[str]:
+        rows = self.database.rows("SELECT transaction_id FROM suspects WHERE state = 'UNDECIDED'")
+        return [name for (name,) in rows]
+
+    def verdict(self, name: str) -> str:
+        query = "SELECT state FROM suspects WHERE transaction_id = ?"
+        rows = self.database.rows(query, name)
+        return str(rows[0][0]) if rows else ""
+
+    def alarms_by_name(self) -> list[tuple[str, str]]:
+        """Return each alarm's kind and transaction, newest first."""
+        return [(alarm.kind, alarm.transaction_id) for alarm in self.told.newest()]
+
+    async def advance(self, index: int) -> bytes:
         """Custody advances one of hot-sol's nonces, so that what stands on its value is killed."""
         self.ledger.advance()
         value = self.nonce("hot-sol", index)
@@ -241,6 +278,7 @@ class Realm(TowerRig):
         await self.submit(result.receipt)
         self.send(VersionedTransaction.from_bytes(result.signed.transaction))
         assert self.nonce("hot-sol", index) != value
+        return result.signed.transaction
 
     def frozen(self, audit_key: str = AUDIT) -> list[str]:
         """Return who froze this signer."""
@@ -248,13 +286,13 @@ class Realm(TowerRig):
 
     async def freeze(self, person: str = "alice") -> None:
         """An officer freezes all by the watchtower."""
-        order = sign(key(person), make_freeze(person, epoch=self._standing(AUDIT).epoch))
+        order = sign(key(person), make_freeze(person, epoch=self.standing(AUDIT).epoch))
         request = tower_wire.CreateFreezeRequest(freeze=_sealed(order))
         assert (await self.service.CreateFreeze(request, CALL)).applied
 
     async def lift(self, audit_key: str = AUDIT) -> None:
         """The quorum lifts all that one signer is frozen by."""
-        status = self._standing(audit_key)
+        status = self.standing(audit_key)
         names = [freeze.digest for freeze in status.freezes]
         until_then = {"epoch": status.epoch, "expires": self.clock() + HOUR}
         orders = [
@@ -264,7 +302,7 @@ class Realm(TowerRig):
         request = tower_wire.LiftFreezesRequest(orders=map(_sealed, orders))
         assert (await self.service.LiftFreezes(request, CALL)).applied
 
-    def _standing(self, audit_key: str) -> wire.SignerStatus:
+    def standing(self, audit_key: str = AUDIT) -> wire.SignerStatus:
         return self.signers[audit_key].ask_unleased(STATUS).status
 
 
@@ -279,7 +317,10 @@ def realm(softhsm: SoftHsm, path: Path, fronts: int = 0, **policy: object) -> It
         ledger = stack.enter_context(devnet.Chain(None, lambda: rigs[AUDIT].now / 1000))
         url = stack.enter_context(serve(ledger))
         stack.enter_context(passing(ledger))
-        nodes = [NodeFront(free_port(), url) for _ in range(fronts)]
+        nodes = [NodeFront(free_port(), int(url.rpartition(":")[2])) for _ in range(fronts)]
+        for number, node in enumerate(nodes):
+            node.start(path / f"sent-{number}")
+            stack.callback(node.stop)
         made = Realm(rigs, path, ledger, [node.url for node in nodes] or [url])
         made.fronts = nodes
         yield made
@@ -317,20 +358,9 @@ def _wallets() -> str:
     """Return the policy's text of the other two hot wallets."""
     text = ""
     for name in ("hot-two", "hot-far"):
-        own = {"signer": HOME[name], "address": address_of(name)}
-        text += wallet_text(name, tier="hot", **own)
-        text += f'[wallets.{name}.sweep]\nto = "{COLD_ADDRESS}"\nfee = "0.01 SOL"\ncount = 24\n'
+        text += wallet_text(name, tier="hot", signer=HOME[name], address=address_of(name))
     return text + "".join(rule_text(f"of-{name}", wallet=name) for name in ("hot-two", "hot-far"))
 
 
 def _sealed(signed: Signed) -> tower_wire.SignedStatement:
     return tower_wire.SignedStatement(statement=signed.statement, signature=signed.signature)
-
-
-@asynccontextmanager
-async def _serving(fronts: Sequence[NodeFront]) -> AsyncIterator[None]:
-    if not fronts:
-        yield
-        return
-    async with fronts[0].serving(), _serving(fronts[1:]):
-        yield

@@ -32,8 +32,8 @@ async def test_the_first_of_many_small_ones_is_found_and_named(make_realm: MakeR
         await found(realm, realm.steal(1_000_000), 1_000_000 + FEE)
         assert code_of(realm.pay()) is Code.FROZEN
         later = realm.steal(1_000_000)  # the next one is named too
-        await until(lambda: later in named(realm))
-        await recovered(realm)
+        await until(lambda: ("THEFT", later) in realm.alarms_by_name())
+        await realm.recover()
 
 
 async def test_no_form_of_transaction_goes_unexplained(make_realm: MakeRealm) -> None:
@@ -46,13 +46,13 @@ async def test_no_form_of_transaction_goes_unexplained(make_realm: MakeRealm) ->
             name = realm.send(transaction)
             assert (realm.wallet.status(name)["err"] is None) == (kind != "failed")
             await found(realm, name, lost)
-            await recovered(realm)
+            await realm.recover()
 
 
 async def found(realm: Realm, name: str, lost: int) -> None:
     """See it frozen, and the transaction named in the alarm."""
     await until(lambda: realm.frozen() == ["watchtower"])
-    await until(lambda: name in named(realm))
+    await until(lambda: ("THEFT", name) in realm.alarms_by_name())
     status = await realm.status()
     assert status.state == "FROZEN"
     assert "watchtower froze all wallets" in status.reason
@@ -60,19 +60,6 @@ async def found(realm: Realm, name: str, lost: int) -> None:
     assert (alarm.kind, alarm.wallet, alarm.amount) == ("THEFT", "hot-sol", str(lost))
     assert "hot-sol's key signed what its signer did not" in alarm.message
     assert "custody freeze list" in alarm.next
-
-
-async def recovered(realm: Realm) -> None:
-    """The quorum lifts the freeze, the wallet is filled, and a customer is paid."""
-    await until(lambda: not realm.database.rows("SELECT 1 FROM suspects WHERE state <> 'SWEPT'"))
-    await realm.lift()
-    realm.wallet.call("requestAirdrop", [str(realm.wallet.address), 10 * SOL])
-    await realm.leased()
-    await realm.withdraw()
-
-
-def named(realm: Realm) -> list[str]:
-    return [alarm.transaction_id for alarm in realm.told.newest() if alarm.kind == "THEFT"]
 
 
 def forms(realm: Realm) -> dict[str, Callable[[], tuple[VersionedTransaction, int]]]:
