@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from itertools import cycle
 
 from solders.hash import Hash
 from solders.keypair import Keypair
@@ -26,13 +25,11 @@ from bench.watch_load import Disorder, Load
 from bench.watch_parts import pays, running
 from tests.factories import COLD_ADDRESS
 from tests.node_front import LIES
-from tests.watched import Watched, leased, until, watched
+from tests.watched import Watched, until, watched
 from tests.watched_host import WALLETS, address_of
 
-MISHAPS = 24  # spread evenly over the withdrawals
+ROUNDS = 2  # of all mishaps, spread evenly over the withdrawals
 LIE_SECONDS = 6.0  # more than the watchtower lets pass
-LOOK_SECONDS = 0.2
-MINUTES_MAX = 30
 
 
 @dataclass
@@ -62,18 +59,16 @@ async def lawful(
         load, seen = Load(ground, rate, Disorder(chance)), Lawful()
         await load.open_nonces()
         began, cold = time.monotonic(), await ground.balance(COLD_ADDRESS)
+        coming = list(mishaps(ground)) * ROUNDS
+        apart = amount / (len(coming) + 1)
         async with running(load.run()):
-            kinds = cycle(mishaps(ground))
-            while load.landed < amount:
-                if time.monotonic() - began > MINUTES_MAX * 60:
-                    raise TimeoutError(f"{load.landed} of {amount} landed in {MINUTES_MAX} min")
-                await asyncio.sleep(LOOK_SECONDS)
-                if load.landed >= (seen.mishaps.total() + 1) * amount / (MISHAPS + 1):
-                    name, happen = next(kinds)
-                    say(f"{load.landed} of {amount} landed; now: {name}")
-                    await happen()
-                    seen.mishaps[name] += 1
-            await until("leases after all that", lambda: leased(ground))
+            for number, (name, happen) in enumerate(coming, start=1):
+                await landed(load, number * apart)
+                say(f"{load.landed} of {amount} landed; now: {name}")
+                await happen()
+                await until(f"leases after {name}", lambda: runs(ground))
+                seen.mishaps[name] += 1
+            await landed(load, amount)
         seen.lawful, seen.codes, seen.seconds = load.landed, load.codes, time.monotonic() - began
         count(ground.log("watchtower"), seen)
         seen.false_alarms = seen.alarms["THEFT"] + seen.alarms["ROLLBACK"]
@@ -83,6 +78,20 @@ async def lawful(
             pays(item.transaction, COLD_ADDRESS) for front in ground.fronts for item in front.sent()
         )
         return seen
+
+
+async def landed(load: Load, number: float) -> None:
+    """Wait for so many; TimeoutError when none lands for a minute."""
+    while (before := load.landed) < number:
+        await until("a withdrawal to land", partial(_more, load, before))
+
+
+async def _more(load: Load, before: int) -> bool:
+    return load.landed > before
+
+
+async def runs(ground: Watched) -> bool:
+    return (await ground.tower_status()).state == "RUNNING"
 
 
 def count(log: str, seen: Lawful) -> None:
@@ -101,7 +110,7 @@ def count(log: str, seen: Lawful) -> None:
                 seen.pauses += since is None
                 since = since or at
             case "leases again" if since:
-                seen.paused_s += round((at - since).total_seconds(), 3)
+                seen.paused_s = round(seen.paused_s + (at - since).total_seconds(), 3)
                 since = None
 
 

@@ -5,7 +5,7 @@ signed, so none of an earlier one can be played again. One officer freezes; the 
 the policy unfreezes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from policies import canonical
 from policies.codes import Code, Refusal
@@ -81,6 +81,11 @@ def epoch_after(epoch: str, freezes: Sequence[str]) -> str:
         "freezes": [*sorted(freezes)],
     }
     return digest(canonical.encode(value))
+
+
+def digest_of(freezes: Iterable[str]) -> str:
+    """Return the digest of the freezes that stand, whatever their order."""
+    return digest(canonical.encode([*sorted(freezes)]))
 
 
 def _refuse_epoch(named: str, epoch: str) -> Refusal | None:

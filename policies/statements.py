@@ -227,16 +227,21 @@ class Unfreeze:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """What a signer is now, to its watchtower. `challenge` is new with every start."""
+    """What a signer is now, in answer to a watchtower's `question`.
+
+    `challenge` is new with every start; `freezes` is `policies.freezes.digest_of` what stands.
+    """
 
     KIND: ClassVar = "kura.hello.v1"
     key: Key
+    question: Challenge
     challenge: Challenge
     journal: Journal
     sequence: Total
     head: Digest
     policy: Digest
     epoch: DigestOrNone
+    freezes: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,7 +136,7 @@ def _held_back(status: wire.SignerStatus, policy: Policy) -> Iterator[Finding]:
     """What is not the signer's own: a lease comes by itself, a freeze is lifted by people."""
     hot = {wallet.signer for wallet in policy.wallets.values() if wallet.sweep}
     if status.audit_key in hot and not status.lease_until:
-        do = "it comes by itself; if not, look at watchtower and relay: watchtower status"
+        do = "it comes by itself; if not, look at watchtower and relay: custody watchtower status"
         yield Finding("lease", lease_words(0), do, signs=True)
     for freeze in status.freezes:
         what = "all wallets" if freeze.wallet == ALL_WALLETS else freeze.wallet

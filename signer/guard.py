@@ -85,7 +85,7 @@ class Guard:
             case "apply":
                 return Answer(self._apply(policy, job.apply, at))
             case "hello":
-                return Answer(self._leases.hello(policy))
+                return Answer(self._leases.hello(policy, job.hello))
         return Answer(Refusal(Code.JOB_MALFORMED, "the job names no verb that this signer has"))
 
     def _refuse_time(self, job: wire.Job, at: Moment) -> Refusal | None:

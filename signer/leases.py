@@ -8,6 +8,7 @@ import secrets
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.freezes import digest_of
 from policies.policy import Policy, Wallet, WalletTier
 from policies.statements import (
     LEASE_MS,
@@ -27,6 +28,8 @@ from signer.journal import Journal
 from signer.keys import Keys
 from signer.requests import Requests
 
+QUESTION_BYTES = 32
+
 
 class Leases:
     """The lease of one start of a signer."""
@@ -39,17 +42,21 @@ class Leases:
         self._lease: Lease | None = None
         self._fresh_until = 0  # steady ms
 
-    def hello(self, policy: Policy) -> wire.SignedStatement:
+    def hello(self, policy: Policy, job: wire.Hello) -> wire.SignedStatement | Refusal:
         """Return what a lease must name, signed by the audit key."""
+        if len(job.question) != QUESTION_BYTES:
+            return Refusal(Code.JOB_MALFORMED, f"the question has {QUESTION_BYTES} bytes")
         statement = encode(
             Hello(
                 key=self._keys.audit_key,
+                question=job.question.hex(),
                 challenge=self._challenge,
                 journal=self._journal.name,
                 sequence=self._journal.sequence,
                 head=self._journal.head.hex(),
                 policy=policy.digest,
                 epoch=self._freezes.epoch(),
+                freezes=digest_of(freeze.digest for freeze in self._freezes.standing()),
             )
         )
         signature = self._keys.sign_statement(statement)

@@ -14,6 +14,7 @@ from nacl.signing import SigningKey
 
 from policies.evaluate import Facts, early_facts
 from policies.fields import key_text
+from policies.freezes import digest_of
 from policies.policy import TAG, Policy
 from policies.policy_file import parse_policy
 from policies.receipts import make_receipts
@@ -331,12 +332,14 @@ def make_hello(policy: Policy, **changes: Any) -> Hello:
     """Return what a signer says that just started under `policy`; sign it with key("audit")."""
     hello = Hello(
         key=public("audit"),
+        question="a0" * 32,
         challenge="c0" * 32,
         journal="0f" * 16,
         sequence=0,
         head="00" * 32,
         policy=policy.digest,
         epoch="",
+        freezes=digest_of(()),
     )
     return replace(hello, **changes)
 

@@ -173,6 +173,7 @@ LIES: dict[str, Callable[..., Lie]] = {
 class _Front:
     def __init__(self, devnet: int, notes: Path) -> None:
         self.lie: Lie = honest
+        self._never = asyncio.Event()
         self._devnet, self._notes = devnet, notes.open("a", buffering=1)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -198,7 +199,7 @@ class _Front:
                 print(time.monotonic(), raw, ".", file=self._notes)
             answer["result"] = self.lie(method, parameters, answer["result"])
             if answer["result"] is STALLED:
-                await asyncio.Event().wait()
+                await self._never.wait()
         return json.dumps(answer).encode()
 
 

@@ -61,7 +61,8 @@ _SIGNERS = {
         "watchtower",
     )
 }
-STATUS, HELLO = wire.Job(status=wire.Status()), wire.Job(hello=wire.Hello())
+STATUS = wire.Job(status=wire.Status())
+HELLO = wire.Job(hello=wire.Hello(question=bytes(32)))
 
 
 class SignerRig:
@@ -203,6 +204,7 @@ def lease_job(result: wire.Result, **changes: Any) -> wire.Job:
     hello = decode(Hello, signed.statement)
     assert verify(hello.key, signed)
     seen = {**asdict(hello), "key": public("watchtower"), "audit_key": hello.key}
+    del seen["question"], seen["freezes"]
     lease = Lease(**{**seen, "resolved": ()} | changes)
     return wire.Job(apply=wire.Apply(lease=enveloped(lease)))
 

@@ -129,12 +129,14 @@ unfreezes = st.builds(
 hellos = st.builds(
     Hello,
     key=keys,
+    question=digests,
     challenge=digests,
     journal=journals,
     sequence=totals,
     head=digests,
     policy=digests,
     epoch=st.just("") | digests,
+    freezes=digests,
 )
 resolved = st.builds(
     Resolved, wallet=names, asset=st.from_regex(r"[A-Z0-9]{1,16}", fullmatch=True), amount=totals

@@ -10,7 +10,7 @@ from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
 from custody.chains import solana_checks
-from custody.chains.errors import ChainError, SignerMismatchError
+from custody.chains.errors import ChainError, NonceUnusableError, SignerMismatchError
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
 from custody.flows.signature import refusal_of
@@ -50,6 +50,8 @@ async def _renew(parts: WorkerParts, wallet: Wallet, journal: str) -> bool:
         account = solana_checks.nonce_address(wallet.address, index)
         try:
             value = await parts.node.nonce_value(account, wallet.address, "finalized")
+        except NonceUnusableError:
+            value = None  # a stranger's: nothing of ours stands on it
         except ChainError as error:
             log.warning("nonce account not read", index=index, reason=str(error))
             continue
@@ -137,8 +139,11 @@ async def _sign(parts: WorkerParts, wallet: Wallet, account: str, item: Advance)
 
 
 async def _done(parts: WorkerParts, wallet: Wallet, item: Advance) -> bool:
-    """Book what it has cost, once the chain tells who used the value: we, or the transfer."""
-    fee = 0
+    """Book what it has cost, once the chain tells who used the value: we, or the transfer.
+
+    Where a node has lied about the value, the account is not advanced yet: see renew_pool.
+    """
+    fee, ours = 0, False
     if item.transaction_id is not None:
         status = await parts.node.status(item.transaction_id)
         if status is None:
@@ -146,9 +151,9 @@ async def _done(parts: WorkerParts, wallet: Wallet, item: Advance) -> bool:
         elif status.commitment != "finalized" or status.fee is None:
             return False
         else:
-            fee = status.fee
+            fee, ours = status.fee, True
     async with parts.database.transaction() as connection:
-        return await advances.done(connection, item, fee)
+        return await advances.done(connection, item, fee, landed=ours)
 
 
 async def _used_by_transfer(parts: WorkerParts, item: Advance) -> bool:

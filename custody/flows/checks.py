@@ -24,7 +24,7 @@ from policies.evaluate import (
     open_intent,
 )
 from policies.freezes import ALL_WALLETS
-from policies.policy import Policy, Wallet
+from policies.policy import Policy, Wallet, WalletTier
 from policies.policy_file import parse_policy
 from policies.statements import Approval, Intent, Signed, StatementError, decode, digest
 
@@ -47,17 +47,20 @@ async def signer_locked(connection: Connection) -> Refusal | None:
     return Refusal(code, row.locked_message)
 
 
-async def signer_stopped(connection: Connection, wallet: str) -> Refusal | None:
+async def signer_stopped(connection: Connection, policy: Policy, wallet: str) -> Refusal | None:
     """Return why the signer signs nothing of this wallet, as it says of itself; None when it does.
 
     A lease that has run out since is its own to tell: clocks differ.
     """
+    if locked := await signer_locked(connection):
+        return locked
     row = await signers.latest(connection)
     if row and is_frozen(row.freezes, wallet):
         return Refusal(Code.FROZEN, f"{wallet} is frozen in the signer")
-    if row and row.watchtower and not row.lease_until:
+    hot = wallet in policy.wallets and policy.wallets[wallet].tier is WalletTier.HOT
+    if row and hot and not row.lease_until:
         return Refusal(Code.LEASE_MISSING, "the signer has no lease of the watchtower")
-    return await signer_locked(connection)
+    return None
 
 
 def is_frozen(freezes: Sequence[Frozen], wallet: str) -> bool:

@@ -13,7 +13,9 @@ from policies.statements import Ack, Signed, digest, encode, verify
 
 BATCH = 64
 AGAIN_SECONDS = 1.5
-_NEXT = "look at the watchtower (watchtower status), and at `watchtower` in the worker's settings"
+_NEXT = (
+    "look at the watchtower (custody watchtower status) and `watchtower` in the worker's settings"
+)
 log = structlog.get_logger()
 
 

@@ -73,7 +73,7 @@ async def _claim(unit_price: int, connection: Connection, row: Row) -> bool:
     policy = await checks.policy_in_force(connection)
     if isinstance(policy, Refusal):
         return False
-    if stopped := await checks.signer_stopped(connection, row.wallet):
+    if stopped := await checks.signer_stopped(connection, policy, row.wallet):
         await refuse(connection, row, "signer", stopped)
         return False
     approvals = await checks.approvals(connection, policy, row.digest)

@@ -34,7 +34,7 @@ _WAITING_WORDS = {
     Waiting.RECALL: "look whether earlier transactions become final: they are signed as these do",
     Waiting.POLICY: "the policy has disabled their wallet: a version of it enables it again"
     " (custody policy propose), or their requesters cancel them",
-    Waiting.LEASE: "nothing: they go on when the watchtower lets them; watchtower status says more",
+    Waiting.LEASE: "nothing: they go on when the watchtower lets them: custody watchtower status",
     Waiting.FROZEN: "a quorum lifts the freeze when its cause is known: custody freeze list",
     Waiting.NODE: "look at the node, and at the worker's log",
     Waiting.SIGNER: "look at what refuses them: custody withdrawal list --waiting-for SIGNER, then"

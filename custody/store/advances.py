@@ -84,8 +84,8 @@ async def user_of(connection: Connection, item: Advance) -> str | None:
     return row[0] if row else None
 
 
-async def done(connection: Connection, item: Advance, fee: int) -> bool:
-    """Book the fee, once; False when it was done before.
+async def done(connection: Connection, item: Advance, fee: int, *, landed: bool) -> bool:
+    """Book the fee, once; False when it was done before. `landed`: ours used the value up.
 
     It is paid out of what the killed withdrawal has reserved, else of what was set aside for it.
     The account's value is read anew.
@@ -104,8 +104,8 @@ async def done(connection: Connection, item: Advance, fee: int) -> bool:
         await balances.book(connection, item.wallet, "fee", -fee, item.transaction_id or "")
     query = (
         "UPDATE nonce SET value = CASE WHEN holder IS NULL THEN NULL ELSE value END,"
-        " journal = CASE WHEN %s = '' THEN journal ELSE %s END WHERE (wallet, index) = (%s, %s)"
+        " journal = CASE WHEN %s THEN %s ELSE journal END WHERE (wallet, index) = (%s, %s)"
     )
-    values = (item.journal, item.journal, item.wallet, item.index)
+    values = (landed, item.journal, item.wallet, item.index)
     await connection.execute(query, values)
     return True

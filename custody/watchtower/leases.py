@@ -1,12 +1,13 @@
 """Leases: each signer is asked every few seconds, or at once when something changed.
 
 A round: orders that it lacks first, then HELLO and STATUS, then a lease if nothing speaks against
-it. What the signer says is untrusted but for HELLO, which its audit key signed, and the policy,
-whose digest HELLO names. A relay that holds back an order can so pretend that it was taken; the
-officers' other way, through custody, is for that. A fault ends the round: the lease runs out.
+it. What the signer says is untrusted but for HELLO, which its audit key signed in answer to our own
+question, and the policy and the freezes, whose digests HELLO names: a relay that holds back a
+freeze cannot pretend that it was taken. A fault ends the round: the lease runs out.
 """
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 
 import structlog
@@ -20,6 +21,7 @@ from custody.watchtower.rules import Cause, Facts, Problem, journal_problem, lea
 from kura.signer.v1 import signer_pb2 as wire
 from policies.advice import NEXT
 from policies.codes import Code
+from policies.freezes import digest_of
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.reader import FileError
@@ -35,6 +37,7 @@ from policies.statements import (
 )
 
 ROUND_SECONDS = 5.0
+QUESTION_BYTES = 32
 _LOST = "stop the signer, find out who put an older journal there: signer doctor"
 log = structlog.get_logger()
 
@@ -91,8 +94,9 @@ async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
 
 async def _meet(parts: Parts, link: Link) -> None:
     """Learn which signer the relay speaks for; the newest relay of a signer is its link."""
-    (result,) = await link.gateway.ask([wire.Job(hello=wire.Hello())])
-    link.audit_key = _open_hello(parts, result).key
+    question = secrets.token_bytes(QUESTION_BYTES)
+    (result,) = await link.gateway.ask([wire.Job(hello=wire.Hello(question=question))])
+    link.audit_key = _open_hello(parts, question, result).key
     parts.links[link.audit_key] = link
 
 
@@ -109,15 +113,18 @@ async def look(parts: Parts, link: Link) -> Look | Problem:
     """Ask a signer what it is now, and note it."""
     key = link.audit_key
     before = signers.find(parts.database, key)  # receipts may go further while the signer answers
-    asked = [wire.Job(hello=wire.Hello()), wire.Job(status=wire.Status())]
+    question = secrets.token_bytes(QUESTION_BYTES)
+    asked = [wire.Job(hello=wire.Hello(question=question)), wire.Job(status=wire.Status())]
     first, second = await link.gateway.ask(asked)
-    hello, status = _open_hello(parts, first), second.status
+    hello, status = _open_hello(parts, question, first), second.status
     if hello.key != key:
         raise SignerError(f"the relay spoke for {key}, now for {hello.key}: look at the relay")
     link.hello, link.heard = hello, parts.clock()
     if problem := journal_problem(before.seen if before else None, hello):
         _note_lost(parts, link, problem)
         return problem
+    if digest_of(freeze.digest for freeze in status.freezes) != hello.freezes:
+        raise SignerError("other freezes were shown than the signer has: look at the relay")
     file = status.policy if digest(status.policy) == hello.policy else b""
     policy = _policy(parts, key, hello, file)
     if policy:
@@ -192,7 +199,7 @@ def _took(result: wire.Result, order: str) -> bool:
     return False
 
 
-def _open_hello(parts: Parts, result: wire.Result) -> Hello:
+def _open_hello(parts: Parts, question: bytes, result: wire.Result) -> Hello:
     if result.WhichOneof("outcome") != "hello":
         raise SignerError(f"the signer does not say who it is: {_words(result)}")
     signed = Signed(result.hello.statement, result.hello.signature)
@@ -205,6 +212,8 @@ def _open_hello(parts: Parts, result: wire.Result) -> Hello:
         raise SignerError(f"{words}, if it is yours")
     if not verify(hello.key, signed):
         raise SignerError("the signer's HELLO is forged: look at the relay")
+    if hello.question != question.hex():
+        raise SignerError("the signer's HELLO answers another question: look at the relay")
     return hello
 
 

@@ -1,10 +1,10 @@
 """What the signers signed, by their receipts, and what became of it on the chain.
 
-Invariants: a transaction is SENT (not seen yet), SEEN (confirmed), FINAL (finalised, with or
-without an error) or DEAD (it can never land), and never leaves the last two. `totals` holds the
-sums of each journal and wallet over what has an intent, as the signer's limit beyond recall counts,
-and changes in the transaction that changes what it sums. Nothing here reads through history: an
-index holds what is still open.
+Invariants: a transaction is SENT (not seen yet), SEEN (confirmed), FINAL (finalised), FAILED
+(finalised, with an error) or DEAD (it can never land), and never leaves the last three. `totals`
+holds the sums of each journal and wallet over what has an intent, as the signer's limit beyond
+recall counts, and changes in the transaction that changes what it sums. Nothing here reads through
+history: an index holds what is still open.
 """
 
 import sqlite3
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS signed (
   amount INTEGER NOT NULL,
   nonce_account TEXT NOT NULL,
   nonce_value TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('SENT', 'SEEN', 'FINAL', 'DEAD')),
+  state TEXT NOT NULL CHECK (state IN ('SENT', 'SEEN', 'FINAL', 'FAILED', 'DEAD')),
   slot INTEGER NOT NULL DEFAULT 0,
   held INTEGER NOT NULL DEFAULT 0,
   height INTEGER NOT NULL DEFAULT 0,
@@ -64,6 +64,7 @@ class State(StrEnum):
     SENT = "SENT"
     SEEN = "SEEN"
     FINAL = "FINAL"
+    FAILED = "FAILED"
     DEAD = "DEAD"
 
 
@@ -235,8 +236,8 @@ def unresolved(database: Database, wallet: str) -> int:
 
 
 def dead(database: Database, key: str, ids: Sequence[str]) -> list[Dead | None]:
-    """Return, for each transaction, the word that it can never land; None where nobody knows."""
-    query = "SELECT intent FROM signed WHERE transaction_id = ? AND state = 'DEAD'"
+    """Return, for each transaction, the word that it never pays; None where nobody knows."""
+    query = "SELECT intent FROM signed WHERE transaction_id = ? AND state IN ('FAILED', 'DEAD')"
     words = list[Dead | None]()
     for name in ids:
         found = database.rows(query, name)

@@ -20,7 +20,7 @@ from typing import TypeVar
 import structlog
 
 from custody.chains.errors import ChainError
-from custody.chains.solana_history import HistoryNode
+from custody.chains.solana_history import HistoryNode, Standing
 from custody.watchtower import receipts
 from custody.watchtower.database import Database
 from custody.watchtower.follow import Follower
@@ -80,13 +80,10 @@ class Settler:
             return
         answers = await self._all(lambda node: node.standings(ids))
         each = list(zip(*(standings for _, standings in answers), strict=True))
-        final = [
-            name
-            for name, told in zip(ids, each, strict=True)
-            if all(standing and standing.commitment == "finalized" for standing in told)
-        ]
+        ends = {name: _end(told) for name, told in zip(ids, each, strict=True)}
+        for end in (State.FINAL, State.FAILED):
+            receipts.resolve(self._database, [n for n in ids if ends[n] is end], end)
         lost = [name for name, told in zip(ids, each, strict=True) if not any(told)]
-        receipts.resolve(self._database, final, State.FINAL)
         receipts.lose_sight(self._database, lost)
 
     async def _bury(self, waiting: Sequence[Waiting]) -> None:
@@ -134,6 +131,16 @@ class Settler:
             return []
         address = self.wallet.address
         return await self._all(lambda node: node.nonces(accounts, address))
+
+
+def _end(told: Sequence[Standing | None]) -> State | None:
+    """Return what the nodes say finally became of it; None while they do not agree."""
+    if not all(standing and standing.commitment == "finalized" for standing in told):
+        return None
+    failed = [standing.err is not None for standing in told if standing]
+    if any(failed) != all(failed):
+        return None
+    return State.FAILED if any(failed) else State.FINAL
 
 
 def _noted(item: Waiting, readings: Sequence[Reading], height: int) -> Waiting:

@@ -65,7 +65,9 @@ class Load(threading.Thread):
         config = read_config(system.layout.client("exchange"))
         assert config.signing_key
         key = load_key(config.signing_key, lambda: b"")
-        self.custody = CustodyClient(target, config.tls, key, "exchange")
+        self.custody = CustodyClient(
+            target, config.tls, key, "exchange", audit_keys=config.audit_keys
+        )
         self.system, self.prefix = system, name
         self.stopping = threading.Event()
         self.made: list[str] = []

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from custody.asks import BATCH_MAX
-from custody.client import CustodyRefused, SigningKey, State, state_of
+from custody.client import CustodyRefused, SigningKey, State, UncertifiedError, state_of
 from custody.client_async import AsyncCustodyClient
 from custody.flows.create import AT_ONCE
 from custody.identity import Identity, Role
@@ -155,7 +155,9 @@ async def test_a_filter_that_is_none(api: Served, filters: dict[str, Any]) -> No
 async def test_the_asyncio_client_asks_once_waits_and_takes_back(house: House, api: Served) -> None:
     tls = api.authority.issue(Identity(Role.REQUESTER, "exchange"))
     private = Ed25519PrivateKey.from_private_bytes(bytes(key("exchange")))
-    async with AsyncCustodyClient(api.target, tls, SigningKey(private), "exchange") as custody:
+    who = (api.target, tls, SigningKey(private), "exchange")
+    keys = {"hot-sol": {house.audit_key}}
+    async with AsyncCustodyClient(*who, audit_keys=keys) as custody:
         asked: dict[str, Any] = {
             "request_id": "order-1",
             "wallet": "hot-sol",
@@ -175,3 +177,8 @@ async def test_the_asyncio_client_asks_once_waits_and_takes_back(house: House, a
             await custody.wait(first.name, timeout=timedelta(seconds=0.1))
         await house.step()
         assert state_of(await custody.wait(first.name)) is State.CANCELLED
+    async with AsyncCustodyClient(*who) as unpinned:
+        with pytest.raises(UncertifiedError):
+            await unpinned.wait(first.name)
+        with pytest.raises(UncertifiedError):
+            _ = [item async for item in unpinned.list_withdrawals()]

@@ -2,12 +2,13 @@
 
 import pytest
 
+from custody.chains.solana import SolanaNode
 from custody.domain.states import State
 from custody.flows import advance, broadcast, fail, housekeeping, kill, receipts, sign
 from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.statements import Signed
+from policies.statements import LEASE_MS, Signed
 from tests.factories import CUSTOMER, SOL, key, make_ack, make_freeze, make_intent, make_receipt
 from tests.factories import sign as sign_statement
 from tests.integration import house as houses
@@ -188,6 +189,17 @@ async def test_what_was_on_its_way_when_the_journal_was_lost_still_lands(house: 
     assert await house.sql("SELECT DISTINCT journal FROM nonce") == [(house.journal.name,)]
 
 
+async def test_what_a_lost_journal_signed_can_be_killed(house: House) -> None:
+    """The new journal knows nothing of it; the watchtower has the receipt of the lost one."""
+    row = await signed(house, State.CONFIRMING)
+    await killed(house, row)
+    await house.recover()
+    await house.step()
+    failed = await house.row(row)
+    assert (failed.state, failed.refusal_code, failed.reserved) == ("FAILED", "KILLED", 0)
+    assert await house.on_chain(CUSTOMER.address) == 0
+
+
 async def test_a_signature_without_its_receipt_is_not_taken(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +235,45 @@ async def test_only_an_acknowledgement_of_its_own_receipt_lets_it_go(house: Hous
     house.tower.tamper = lambda word: word
     await house.step()
     assert (await house.row(row)).state == "COMPLETED"
+
+
+async def test_without_a_lease_nothing_is_reserved_nor_asked(house: House) -> None:
+    await house.ready()
+    row = await house.create()
+    house.tower.leasing = False
+    house.clock.ahead_ms += 2 * LEASE_MS
+    await housekeeping.read_status(house.parts)
+    await house.step()
+    waiting = await house.row(row)
+    assert (waiting.state, waiting.waiting_for) == ("QUEUED", "LEASE")
+    assert (house.gateway.asked, (await house.balance()).in_use) == ([], 0)
+    house.tower.leasing = True
+    await house.step()
+    assert (await house.row(row)).state == "COMPLETED"
+
+
+async def test_a_node_that_lies_about_a_nonce_does_not_make_it_advanced(house: House) -> None:
+    """The watchtower counts the true values: what was advanced on a false one is not."""
+    await house.ready()
+    await house.recover()
+    lied = False
+
+    async def lie(*_: object) -> bytes:
+        nonlocal lied
+        lied = True
+        return b"\x01" * 32
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SolanaNode, "nonce_value", lie)
+        await housekeeping.read_status(house.parts)
+        await advance.renew_pool(house.parts)
+        await advance.advance(house.parts)
+    assert lied
+    await house.step()
+    assert await house.sql("SELECT DISTINCT journal FROM nonce") == [(house.journal.name,)]
+    assert await house.sql("SELECT count(*) FROM advance WHERE done") == [(8,)]
+    balance = await house.balance()
+    assert (balance.total, balance.in_use) == (await house.on_chain(house.wallet), 0)
 
 
 async def test_silence_of_the_watchtower_pauses_and_passes(house: House) -> None:

@@ -81,6 +81,21 @@ async def test_an_outflow_without_receipt_stops_the_leases(rig: TowerRig, kind: 
         assert name in rig.tower.problem(public("somebody"))
 
 
+async def test_what_failed_on_the_chain_has_not_paid_and_never_will(rig: TowerRig) -> None:
+    """It is resolved like what landed, and custody can end it as FAILED."""
+    key = rig.parts.key.public
+    async with rig.running():
+        await rig.well()
+        failed = rig.lawful(rig.wallet.pay(stranger(), 500 * SOL))
+        paid = rig.lawful(rig.wallet.pay(stranger()))
+        await until(lambda: (rig.state(failed), rig.state(paid)) == ("FAILED", "FINAL"))
+        assert rig.resolved() == 2 * SOL
+        word, none = receipts.dead(rig.database, key, [failed, paid])
+        assert word
+        assert word.transaction_id == failed
+        assert none is None
+
+
 async def test_inflows_are_nobodys_theft(rig: TowerRig) -> None:
     async with rig.running():
         await rig.well()

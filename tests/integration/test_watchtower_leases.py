@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from custody.watchtower.status import problem_of
 from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 from policies.policy import Policy
-from policies.statements import LEASE_MS, Signed, Veto, digest
+from policies.statements import LEASE_MS, Hello, Signed, Veto, decode, digest
 from tests.factories import (
     key,
     make_freeze,
@@ -39,7 +39,7 @@ from tests.factories import (
 from tests.integration.link import SECONDS_MAX
 from tests.integration.link import Link as Cable
 from tests.integration.tower import write_key
-from tests.signing import STATUS, SignerRig
+from tests.signing import HELLO, STATUS, SignerRig, enveloped
 from tests.softhsm import SoftHsm
 
 AUDIT = public("audit")
@@ -56,6 +56,7 @@ class Around:
     chain_problem: str = ""
     alarms: list[str] = field(default_factory=list)
     corrupt: Corrupt = lambda _: None
+    drops_freezes: bool = False
 
     def problem(self, audit_key: str) -> str:
         return self.chain_problem
@@ -86,6 +87,9 @@ class Around:
 
     def answer(self, frame: gateway_pb2.ConnectResponse) -> list[gateway_pb2.ConnectRequest]:
         request = wire.Request.FromString(frame.request)
+        for job in request.jobs:
+            if self.drops_freezes and job.apply.HasField("freeze"):
+                job.ClearField("apply")
         reply = wire.Reply(id=request.id, results=self.rig.guard.answer(list(request.jobs)))
         self.corrupt(reply)
         return [gateway_pb2.ConnectRequest(id=frame.id, reply=reply.SerializeToString())]
@@ -262,15 +266,11 @@ async def test_a_policy_that_is_not_the_one_of_hello_is_none(around: Around) -> 
         await around.leased()
 
 
-async def test_an_older_hello_is_a_rollback_for_good(around: Around) -> None:
+async def test_an_older_hello_is_no_answer(around: Around) -> None:
+    """A relay plays it again: no lease, and nothing that only a recovery would mend."""
     async with around.running():
         await around.leased()
-        old = around.rig.ask_unleased(wire.Job(hello=wire.Hello()))
-        freezes.freeze(around.parts, freeze())
-        sequence = around.status().sequence
-        await around.until(
-            lambda: (link := around.link()) and link.hello and link.hello.sequence > sequence
-        )
+        old = around.rig.ask_unleased(HELLO)
 
         def play_again(reply: wire.Reply) -> None:
             for result in reply.results:
@@ -278,6 +278,29 @@ async def test_an_older_hello_is_a_rollback_for_good(around: Around) -> None:
                     result.CopyFrom(old)
 
         around.corrupt = play_again
+        await around.refused(Cause.SIGNER, "answers another question")
+        around.corrupt = lambda _: None
+        await around.leased()
+        assert around.alarms == []
+
+
+async def test_a_journal_that_went_back_is_lost_for_good(around: Around) -> None:
+    async with around.running():
+        await around.leased()
+        freezes.freeze(around.parts, freeze())
+        sequence = around.status().sequence
+        await around.until(
+            lambda: (link := around.link()) and link.hello and link.hello.sequence > sequence
+        )
+
+        def go_back(reply: wire.Reply) -> None:
+            for result in reply.results:
+                if result.HasField("hello"):
+                    said = decode(Hello, result.hello.statement)
+                    older = replace(said, sequence=sequence, head="0" * 64)
+                    result.hello.CopyFrom(enveloped(sign(key("audit"), older)))
+
+        around.corrupt = go_back
         await around.refused(Cause.ROLLBACK, "went back")
         around.corrupt = lambda _: None
         around.rig.now += LEASE_MS
@@ -289,6 +312,30 @@ async def test_an_older_hello_is_a_rollback_for_good(around: Around) -> None:
         assert link.hello.sequence > sequence
         assert not around.status().lease_until
         assert around.alarms == ["ROLLBACK"]
+
+
+async def test_a_relay_cannot_pretend_that_the_signer_took_a_freeze(around: Around) -> None:
+    order = freeze()
+
+    def pretend(reply: wire.Reply) -> None:
+        for result in reply.results:
+            if result.HasField("status"):
+                shown = wire.Freeze(digest=digest(order.statement), wallet="*", person="alice")
+                result.status.freezes.append(shown)
+            elif result.HasField("refusal"):
+                result.applied.digest = digest(order.statement)
+
+    async with around.running():
+        await around.leased()
+        around.drops_freezes = True
+        around.corrupt = pretend
+        freezes.freeze(around.parts, order)
+        await around.refused(Cause.SIGNER, "other freezes were shown")
+        around.corrupt = lambda _: None
+        await around.refused(Cause.FREEZE, "has not taken 1 freezes")
+        around.drops_freezes = False
+        await around.until(lambda: around.rig.ask_unleased(STATUS).status.freezes)
+        await around.leased()
 
 
 async def test_a_lease_that_the_signer_refuses_is_told(around: Around) -> None:

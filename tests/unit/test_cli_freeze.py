@@ -76,11 +76,12 @@ def test_each_gets_one_for_the_epoch_that_it_names(
     run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, alice: Path
 ) -> None:
     """A custody that names another epoch, so that the order is none, stops nothing."""
-    watchtower.status.signers[0].epoch = EPOCH
+    watchtower.status.signers[0].epoch, custody.epoch = EPOCH, "ef" * 32
     assert run("--config", alice, "freeze", "create", "all")[0] == 0
     (told,) = watchtower.sent("CreateFreeze")
     assert isinstance(open_freeze(POLICY, signed_of(told), EPOCH), Freeze)
-    assert isinstance(open_freeze(POLICY, signed_of(custody.sent("CreateFreeze")[0]), ""), Freeze)
+    kept = custody.sent("CreateFreeze")[0]
+    assert isinstance(open_freeze(POLICY, signed_of(kept), "ef" * 32), Freeze)
 
 
 @pytest.mark.parametrize("absent", ["custody", "watchtower"])

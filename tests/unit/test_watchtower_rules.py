@@ -26,12 +26,14 @@ FACTS = Facts(
 def hello(journal: str = JOURNAL, sequence: int = 7, head: str = HEAD) -> Hello:
     return Hello(
         key=public("audit"),
+        question="a" * 64,
         challenge="c" * 64,
         journal=journal,
         sequence=sequence,
         head=head,
         policy="d" * 64,
         epoch="",
+        freezes="e" * 64,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from policies.fields import key_text
+from policies.freezes import digest_of
 from policies.statements import (
     Ack,
     Approval,
@@ -130,12 +131,14 @@ def _vectors_of_the_watchtower(intent: str) -> list[dict[str, str]]:
     )
     hello = Hello(
         key=audit,
+        question="a0" * 32,
         challenge="c0" * 32,
         journal="0f" * 16,
         sequence=41,
         head=digest(b"a head"),
         policy=_POLICY,
         epoch="",
+        freezes=digest_of(()),
     )
     resolved = Resolved(wallet="hot-sol", asset="SOL", amount=12_000_000_000)
     lease = Lease(

@@ -28,7 +28,7 @@ from tests.factories import (
     sign,
 )
 from tests.integration.guard.payments import FEE, SMALL, intend, job_of, pay
-from tests.signing import SignerRig, enveloped, nonce_open, transfer
+from tests.signing import HELLO, SignerRig, enveloped, nonce_open, transfer
 
 MakeRig = Callable[[bytes], SignerRig]
 NONCE = encode_address(solana.nonce_address(bytes(key("hot-sol").verify_key), 0))
@@ -92,7 +92,7 @@ def test_nobody_else_makes_the_signer_write_one(rig: SignerRig) -> None:
         wire.Job(end=wire.End(intent=enveloped(forged))),
         nonce_open(99),
         wire.Job(),
-        wire.Job(hello=wire.Hello()),
+        HELLO,
         wire.Job(status=wire.Status()),
     ):
         assert rig.ask(job).receipt == b"", job

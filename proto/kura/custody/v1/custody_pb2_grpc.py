@@ -333,8 +333,8 @@ class CustodyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFreezes(self, request, context):
-        """The freezes in force in the signer and those on their way to it, whole: there are at most some hundreds. Roles: officer,
-        auditor, operator. Errors: UNAVAILABLE (SIGNER_UNSEEN).
+        """The freezes in force in the signer and those on their way to it, whole: there are at most some hundreds.
+        Roles: officer, auditor, operator. Errors: UNAVAILABLE (SIGNER_UNSEEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

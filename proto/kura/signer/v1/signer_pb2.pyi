@@ -113,8 +113,10 @@ class AlarmSweep(_message.Message):
     def __init__(self, theft: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("question",)
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    question: bytes
+    def __init__(self, question: _Optional[bytes] = ...) -> None: ...
 
 class End(_message.Message):
     __slots__ = ("intent", "dead")
