@@ -311,3 +311,17 @@ def test_a_fork_is_found_however_much_was_written_since(
     for _ in range(4):
         pay(bare)
     assert code_of(bare.lease(sequence=2, head="ee" * 32)) is Code.LEASE_INVALID
+
+
+def test_a_lease_that_expires_at_once_takes_back_the_one_before(bare: SignerRig) -> None:
+    first = lease_job(bare.ask(HELLO), time=bare.now)
+    assert bare.ask(first).applied.digest
+    pay(bare)
+    bare.now += 1
+    assert bare.lease(expires=bare.now).applied.digest
+    assert code_of(ask(bare)) is Code.LEASE_MISSING
+    refusal = bare.ask(first).refusal
+    assert (refusal.code, refusal.field) == (Code.LEASE_INVALID, "time"), "played again"
+    assert code_of(ask(bare)) is Code.LEASE_MISSING
+    assert bare.lease().applied.digest
+    pay(bare)
