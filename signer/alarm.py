@@ -1,8 +1,8 @@
 """ALARM_SWEEP: a theft that this signer has checked itself, then the freeze, then the ladder.
 
 The watchtower's word is only where to look. What proves a theft is the stolen transaction: a valid
-signature of the key of the hot wallet that is named, which this journal did not give. Then all wallets are frozen, and
-what is left goes to the address that the policy pins, without lease or officer.
+signature of the named hot wallet's key that this journal did not give. Then all wallets are frozen,
+and what is left of that one goes to the address that the policy pins, without lease or officer.
 """
 
 import hashlib

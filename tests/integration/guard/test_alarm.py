@@ -183,9 +183,7 @@ def test_bytes_that_prove_nothing_freeze_nothing(rig: SignerRig) -> None:
     pay(rig)
 
 
-def test_a_cold_wallet_is_not_swept(
-    softhsm: SoftHsm, make_rig: MakeRig
-) -> None:
+def test_a_cold_wallet_is_not_swept(softhsm: SoftHsm, make_rig: MakeRig) -> None:
     hold_keys(softhsm, "cold-sol")
     rig = make_rig(policy_file(more=wallet_text("cold-sol", signer=public("audit"))))
     told = unproven(rig, make_theft(stolen("cold-sol"), wallet="cold-sol")).refusal
