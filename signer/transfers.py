@@ -174,17 +174,19 @@ class Transfers:
             wallet = self._keys.held(policy, intent.wallet)
             if isinstance(wallet, Refusal):
                 return wallet
-        own = past is None or past.intent == intent_digest
+        own, refusal = past is None or past.intent == intent_digest, None
         if past and own and past.state is State.SIGNED:
             if not job.HasField("dead"):
                 return _Done(past, repeated=True, bare=bool(self._freezes.refuse(intent.wallet)))
-            refusal = self._refuse_dead(policy, intent_digest, past, _signed(job.dead))
-            if refusal:
-                return refusal
-        else:
+            name = solana_address.transaction_id(past.signature)
+            refusal = self._refuse_dead(policy, intent_digest, name, _signed(job.dead))
+        elif not past or not own or past.state is not State.ENDED:
             refusal = self._refuse_before_journal(intent)
-            if refusal:
-                return refusal
+            if refusal and job.HasField("dead"):
+                # A lost journal signed one transaction for it at most, which never pays.
+                refusal = self._refuse_dead(policy, intent_digest, "", _signed(job.dead))
+        if refusal:
+            return refusal
         # Where another intent has the id, this one can never be signed either.
         if own:
             if intent.key not in policy.requesters.get(intent.requester, ()):
@@ -193,9 +195,12 @@ class Transfers:
         return wire.Ended(intent=intent_digest)
 
     def _refuse_dead(
-        self, policy: Policy, intent_digest: str, past: Past, signed: Signed
+        self, policy: Policy, intent_digest: str, name: str, signed: Signed
     ) -> Refusal | None:
-        """Believe the watchtower alone that what was signed has not paid and never will."""
+        """Believe the watchtower alone that what was signed has not paid and never will.
+
+        `name`: the transaction that it must be about, "" for whatever a lost journal signed.
+        """
         try:
             dead = decode(Dead, signed.statement)
         except StatementError as error:
@@ -203,8 +208,7 @@ class Transfers:
         if dead.key != self._governance.watchtower(policy) or not verify(dead.key, signed):
             words = "the signature is not the watchtower's"
             return Refusal(Code.DEAD_INVALID, words, field="key")
-        name = solana_address.transaction_id(past.signature)
-        if (dead.intent, dead.transaction_id) != (intent_digest, name):
+        if dead.intent != intent_digest or name not in {"", dead.transaction_id}:
             words = "it is about another transaction than this intent's"
             return Refusal(Code.DEAD_INVALID, words, field="transaction_id")
         return None

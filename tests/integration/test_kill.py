@@ -189,6 +189,17 @@ async def test_what_was_on_its_way_when_the_journal_was_lost_still_lands(house: 
     assert await house.sql("SELECT DISTINCT journal FROM nonce") == [(house.journal.name,)]
 
 
+async def test_what_a_lost_journal_signed_can_be_killed(house: House) -> None:
+    """The new journal knows nothing of it; the watchtower has the receipt of the lost one."""
+    row = await signed(house, State.CONFIRMING)
+    await killed(house, row)
+    await house.recover()
+    await house.step()
+    failed = await house.row(row)
+    assert (failed.state, failed.refusal_code, failed.reserved) == ("FAILED", "KILLED", 0)
+    assert await house.on_chain(CUSTOMER.address) == 0
+
+
 async def test_a_signature_without_its_receipt_is_not_taken(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
 from policies.statements import Dead, Intent, Signed, digest, encode
+from signer.chains.solana_address import transaction_id
 from signer.governance import Governance
 from signer.requests import Requests
 from tests.factories import (
@@ -220,3 +221,17 @@ def test_it_works_under_freeze_and_without_a_lease(rig: SignerRig) -> None:
     rig.restart()
     rig.leased = False
     assert rig.ask(end_dead(intent, make_dead(intent, name))).HasField("ended")
+
+
+def test_what_a_lost_journal_signed_ends_with_the_watchtowers_word(rig: SignerRig) -> None:
+    """It signed one transaction for the request at most, which can never land."""
+    intent = make_intent(created=rig.journal.created - 1)
+    other = make_intent(request_id="w-2", created=rig.journal.created - 1)
+    name = transaction_id(b"\x01" * 64)
+    assert rig.refused(end(intent)) is Code.INTENT_BEFORE_JOURNAL
+    forged = sign(key("alice"), make_dead(intent, name))
+    for wrong in (make_dead(other, name), forged):
+        assert rig.refused(end_dead(intent, wrong)) is Code.DEAD_INVALID
+    assert rig.ask(end_dead(intent, make_dead(intent, name))).ended.intent
+    assert ended(rig, intent), "it stays so"
+    assert rig.refused(transfer(intent)) is Code.REQUEST_ENDED
