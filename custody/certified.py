@@ -63,9 +63,7 @@ def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: boo
     keys = audit_keys.get(intent.wallet, ())
     if not keys:
         words = f"cannot be checked: no audit key of {intent.wallet} is pinned"
-        raise ReceiptError(
-            f"{words}: the settings need [audit_keys], or people's policy_digest"
-        )
+        raise ReceiptError(f"{words}: the settings need [audit_keys], or people's policy_digest")
     if paid and not shown.transaction_id:
         raise ReceiptError("is of no transaction that custody shows")
     receipts.require(
