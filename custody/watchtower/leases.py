@@ -143,7 +143,7 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
         return seen
     key, policy = link.audit_key, seen.policy
     if policy:
-        await _look_at_nonces(parts, chain, key, policy)
+        await _look_at_nonces(parts, chain, seen.hello, policy)
     facts = Facts(
         key=parts.key.public,
         leases_of=seen.leases_of,
@@ -161,11 +161,10 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
     return problem
 
 
-async def _look_at_nonces(parts: Parts, chain: Chain, key: str, policy: Policy) -> None:
-    if recoveries.unmoved(parts, key):
-        values = await chain.nonce_values(policy, key)
-        with parts.database.transaction() as db:
-            recoveries.moved(db, key, values)
+async def _look_at_nonces(parts: Parts, chain: Chain, hello: Hello, policy: Policy) -> None:
+    if recoveries.unmoved(parts, hello.key):
+        values = await chain.nonce_values(policy, hello.key)
+        recoveries.look_again(parts, hello.key, hello.journal, values)
 
 
 async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy, *, life: int) -> None:

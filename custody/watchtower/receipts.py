@@ -177,6 +177,15 @@ def is_advanced(database: Database, transaction_id: str) -> bool:
     return bool(database.rows(query, transaction_id))
 
 
+def has_advanced(database: Database, journal: str, nonce_account: str) -> bool:
+    """Tell whether an advance that this journal signed has used up a value of this account."""
+    query = (
+        "SELECT 1 FROM signed WHERE nonce_account = ? AND intent = ''"
+        " AND journal = ? AND state = 'FINAL'"
+    )
+    return bool(database.rows(query, nonce_account, journal))
+
+
 def note_waiting(database: Database, notes: Sequence[Waiting]) -> None:
     """Keep `held` and `height` of what still waits."""
     if not notes:

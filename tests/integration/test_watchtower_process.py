@@ -285,6 +285,34 @@ def test_receipts_and_a_recovery(tower: Tower, host: Host, policy: bytes) -> Non
         tower.until(leased)
 
 
+def test_a_recovery_that_is_handed_over_after_the_nonces_were_advanced(
+    tower: Tower, host: Host, policy: bytes
+) -> None:
+    """The worker advances as soon as the new journal serves; officers may come much later."""
+    address = parse_policy(policy).wallets["hot-sol"].address
+    with all_running(tower, host):
+        tower.devnet.call("requestAirdrop", [address, 10 * SOL])
+        until(lambda: tower.devnet.call("getBalance", [address])["value"], bool)
+        opened = host.ask(nonce_open(blockhash=blockhash(tower)))
+        assert tower.submit([opened.receipt])[0].statement
+        account = nonce_address(address, 0)
+        tower.send(opened.signed.transaction)
+        first = until(lambda: nonce_value(tower, account), bool)
+    lose_journal(host)
+    file = prepare(host)
+    host.done(*arguments(host, file, policy, "alice", "carol"))
+    recover = file.read_bytes()
+    with host.serving(), tower.relay(host.directory / "socket"), tower.client() as officer:
+        tower.until(lambda s: "recover by quorum" in s.signers[0].problem)
+        assert first
+        advanced = host.ask(nonce_advance(first))
+        assert tower.submit([advanced.receipt])[0].statement
+        tower.send(advanced.signed.transaction)
+        until(lambda: nonce_value(tower, account), lambda value: value not in {None, first})
+        officer.create_recovery(recover, recovery_changes(recover, policy, "alice", "carol"))
+        tower.until(leased)
+
+
 def nonce_advance(value: bytes) -> signer_wire.Job:
     budget = signer_wire.ComputeBudget(unit_limit=1000, unit_price=0)
     job = signer_wire.NonceAdvance(wallet="hot-sol", index=0, nonce_value=value, budget=budget)

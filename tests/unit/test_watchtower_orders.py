@@ -345,8 +345,7 @@ async def test_after_a_recovery_every_nonce_must_move(house: House) -> None:
     assert signer.epoch == digest(RECOVER)
     assert freezes.held(house.parts) == []
     assert recoveries.unmoved(house.parts, AUDIT) == ["one", "two"]
-    with house.parts.database.transaction() as db:
-        recoveries.moved(db, AUDIT, {"one": "cc", "two": "bb"})
+    recoveries.look_again(house.parts, AUDIT, "f0" * 16, {"one": "cc", "two": "bb"})
     assert recoveries.unmoved(house.parts, AUDIT) == ["two"]
     house.nonces = {"one": "cc", "two": "bb"}
     assert await recover(house) is None  # again does no harm, and asks for nothing new
