@@ -110,10 +110,11 @@ def pending_lifts(parts: Parts, audit_key: str) -> list[tuple[str, bytes]]:
     return parts.database.rows(query, audit_key)
 
 
-def applied(db: sqlite3.Connection, audit_key: str, name: str) -> None:
-    """Note that a signer took a freeze: it was in the freeze's own epoch, else it had refused."""
-    query = "UPDATE freeze SET seen = epoch WHERE (audit_key, digest) = (?, ?)"
-    db.execute(query, (audit_key, name))
+def waits_for_lift(parts: Parts, orders: Sequence[Signed], audit_keys: Iterable[str]) -> bool:
+    """Tell whether one of these signers is still in the epoch that the orders, taken, end."""
+    named = decode(Unfreeze, orders[0].statement).epoch
+    known = (signers.find(parts.database, audit_key) for audit_key in audit_keys)
+    return any(signer is None or signer.epoch == named for signer in known)
 
 
 def settle_lift(db: sqlite3.Connection, audit_key: str, epoch: str) -> None:

@@ -59,18 +59,19 @@ async def attend(parts: Parts, chain: Chain, link: Link) -> None:
 
 
 async def deliver(parts: Parts, link: Link) -> None:
-    """Hand a signer the orders that it lacks; SignerUnreachableError when it does not answer."""
+    """Hand a signer the orders that it lacks; SignerUnreachableError when it does not answer.
+
+    What it answers passes a relay unsigned: only `look` tells what it has taken.
+    """
     key = link.audit_key
-    for name, job in freezes.pending(parts, key):
-        if _took(await _ask(link, job), "freeze"):
-            with parts.database.transaction() as db:
-                freezes.applied(db, key, name)
+    for _, job in freezes.pending(parts, key):
+        _tell_refused(await _ask(link, job), "freeze")
     for epoch, job in freezes.pending_lifts(parts, key):
-        _took(await _ask(link, job), "lift")
+        _tell_refused(await _ask(link, job), "lift")
         with parts.database.transaction() as db:
             freezes.settle_lift(db, key, epoch)
     for change, person, job in versions.pending_vetoes(parts, key):
-        _took(await _ask(link, job), "veto")
+        _tell_refused(await _ask(link, job), "veto")
         with parts.database.transaction() as db:
             versions.told(db, key, change, person)
 
@@ -192,11 +193,9 @@ async def _ask(link: Link, job: bytes) -> wire.Result:
     return result
 
 
-def _took(result: wire.Result, order: str) -> bool:
-    if result.WhichOneof("outcome") == "applied":
-        return True
-    log.warning("the signer refused an order", order=order, reason=_words(result))
-    return False
+def _tell_refused(result: wire.Result, order: str) -> None:
+    if result.WhichOneof("outcome") != "applied":
+        log.warning("the signer refused an order", order=order, reason=_words(result))
 
 
 def _open_hello(parts: Parts, question: bytes, result: wire.Result) -> Hello:

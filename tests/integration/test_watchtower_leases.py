@@ -22,9 +22,11 @@ from custody.watchtower.parts import Link, Parts
 from custody.watchtower.relays import Relays
 from custody.watchtower.rules import Cause
 from custody.watchtower.schema import SCHEMA
+from custody.watchtower.service import Service
 from custody.watchtower.status import problem_of
 from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
+from kura.watchtower.v1 import watchtower_pb2 as tower_wire
 from policies.policy import Policy
 from policies.statements import LEASE_MS, Hello, Signed, Veto, decode, digest
 from tests.factories import (
@@ -357,3 +359,22 @@ async def test_of_two_relays_the_newer_is_the_link_and_the_older_when_it_is_gone
             await around.until(lambda: around.link() not in (None, first) and around.is_leased())
         await around.until(lambda: around.link() is first)
         await around.leased()
+
+
+async def test_an_officer_is_not_told_applied_on_the_relays_word(around: Around) -> None:
+    order = freeze()
+
+    def pretend(reply: wire.Reply) -> None:
+        for result in reply.results:
+            if result.HasField("refusal"):
+                result.applied.digest = digest(order.statement)
+
+    async with around.running():
+        await around.leased()
+        around.drops_freezes, around.corrupt = True, pretend
+        service: Any = Service(around.parts, around, None)  # type: ignore[arg-type]
+        sealed = tower_wire.SignedStatement(statement=order.statement, signature=order.signature)
+        request = tower_wire.CreateFreezeRequest(freeze=sealed)
+        said = await Service.CreateFreeze.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert not around.status().freezes
+        assert not said.applied

@@ -83,10 +83,6 @@ class House:
     def waiting(self) -> list[str]:
         return [name for name, _ in freezes.pending(self.parts, AUDIT)]
 
-    def applied(self, order: Signed) -> None:
-        with self.parts.database.transaction() as db:
-            freezes.applied(db, AUDIT, digest(order.statement))
-
     async def nonce_values(self, policy: Policy, audit_key: str) -> Mapping[str, str]:
         return self.nonces
 
@@ -148,7 +144,7 @@ def test_a_freeze_waits_over_a_restart_until_the_signer_has_it(house: House) -> 
     house.restart()
     assert house.waiting() == [digest(order.statement)]
     assert state_of(house.parts).name == "FROZEN"
-    house.applied(order)
+    house.hear(told(order))
     assert house.waiting() == []
     assert state_of(house.parts).name == "FROZEN"
 
