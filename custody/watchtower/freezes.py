@@ -150,10 +150,18 @@ def prove_theft(parts: Parts, audit_key: str, transaction: bytes) -> None:
     signer = signers.find(parts.database, audit_key)
     what = (audit_key, digest(transaction), ALL_WALLETS, WATCHTOWER)
     seen = signer.epoch if signer else ""
-    query = "INSERT OR IGNORE INTO freeze SELECT ?, ?, ?, ?, NULL, NULL, ?"
+    query = "INSERT INTO freeze SELECT ?, ?, ?, ?, NULL, NULL, ?"
     query += " WHERE NOT EXISTS (SELECT 1 FROM freeze WHERE (audit_key, person) = (?, ?))"
+    # A relay may have named somebody for it: HELLO holds no more than its digest.
+    query += " ON CONFLICT DO UPDATE SET wallet = excluded.wallet, person = excluded.person"
     with parts.database.transaction() as db:
         db.execute(query, (*what, seen, audit_key, WATCHTOWER))
+
+
+def is_theft_proven(parts: Parts, audit_key: str) -> bool:
+    """Tell whether a proven theft's freeze of this signer is in force."""
+    query = "SELECT 1 FROM freeze WHERE (audit_key, person) = (?, ?)"
+    return bool(parts.database.rows(query, audit_key, WATCHTOWER))
 
 
 def theft_elsewhere(parts: Parts, audit_key: str) -> str:

@@ -8,8 +8,8 @@ one that forgot it cannot be taken for one that never had it.
 
 What custody names as a nonce value may be a recent blockhash, which the runtime tries first, or a
 value that the account gets only later. So that another value stands there proves nothing by itself:
-either every node showed this account with this value at finality before, or so many blocks have gone by that
-no blockhash of before the receipt lets anything in or becomes a nonce's value.
+either every node showed this account with this value at finality before, or so many blocks have
+gone by that no blockhash of before the receipt lets anything in or becomes a nonce's value.
 """
 
 import asyncio

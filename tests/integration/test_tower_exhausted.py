@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from custody.watchtower import nodes
 from custody.watchtower.service import ITEMS_MAX, Service
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from tests.devnet_wallet import SOL
-from tests.factories import make_intent, make_receipt, travelling
+from tests.factories import make_intent, make_receipt, policy_file, travelling
 from tests.tower_rig import AUDIT, TowerRig, only, passing, stranger, until
 
 CALLS_AT_ONCE = 32  # custody.limits, of one identity
@@ -43,11 +43,24 @@ def suspects_of(rig: TowerRig) -> list[str]:
     return [name for (name,) in rig.database.rows("SELECT transaction_id FROM suspects")]
 
 
-async def test_a_flood_of_receipts_does_not_blind_it(rig: TowerRig) -> None:
-    """A stolen server's certificate hands in as much as its limits allow."""
+def receipts_flood() -> tuple[Any, Any]:
     (data,) = travelling(make_receipt(make_intent()))
-    request = wire.SubmitReceiptsRequest(receipts=[data] * ITEMS_MAX)
-    submit: Any = Service.SubmitReceipts
+    return Service.SubmitReceipts, wire.SubmitReceiptsRequest(receipts=[data] * ITEMS_MAX)
+
+
+def versions_flood() -> tuple[Any, Any]:
+    tag = policy_file().split(b"\n")[0]
+    tables = b"".join(b"[a.b%d.c.d.e.f.g.h.i]\n" % number for number in range(9_000))
+    file = tag + b"\n" + tables
+    return Service.CreatePolicyVersion, wire.CreatePolicyVersionRequest(file=file)
+
+
+@pytest.mark.parametrize("flood_of", [receipts_flood, versions_flood])
+async def test_a_flood_of_calls_does_not_blind_it(
+    rig: TowerRig, flood_of: Callable[[], tuple[Any, Any]]
+) -> None:
+    """A stolen server's certificate asks as much as its limits allow."""
+    submit, request = flood_of()
     async with rig.running():
         await rig.well()
         service = Service(rig.parts, rig.tower, rig.parts.alarm)  # type: ignore[arg-type]
@@ -55,7 +68,7 @@ async def test_a_flood_of_receipts_does_not_blind_it(rig: TowerRig) -> None:
         async def flood() -> None:
             while True:
                 await submit.__wrapped__(service, request)
-                await asyncio.sleep(0)
+                await asyncio.sleep(CALLS_AT_ONCE / 200)  # custody.limits, calls a second
 
         floods = [asyncio.create_task(flood()) for _ in range(CALLS_AT_ONCE)]
         try:
