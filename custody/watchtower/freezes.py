@@ -117,8 +117,8 @@ def waits_for_lift(parts: Parts, orders: Sequence[Signed], audit_keys: Iterable[
     return any(signer is None or signer.epoch == named for signer in known)
 
 
-def settle_lift(db: sqlite3.Connection, audit_key: str, epoch: str) -> None:
-    """Forget a lift that the signer answered, whatever it said: a refused one is signed anew."""
+def forget_lift(db: sqlite3.Connection, audit_key: str, epoch: str) -> None:
+    """Forget a lift that was refused: it is signed anew. One that was taken ends the epoch."""
     db.execute("DELETE FROM lift WHERE (audit_key, epoch) = (?, ?)", (audit_key, epoch))
 
 

@@ -65,13 +65,13 @@ async def deliver(parts: Parts, link: Link) -> None:
     """
     key = link.audit_key
     for _, job in freezes.pending(parts, key):
-        _tell_refused(await _ask(link, job), "freeze")
+        _is_refused(await _ask(link, job), "freeze")
     for epoch, job in freezes.pending_lifts(parts, key):
-        _tell_refused(await _ask(link, job), "lift")
-        with parts.database.transaction() as db:
-            freezes.settle_lift(db, key, epoch)
+        if _is_refused(await _ask(link, job), "lift"):
+            with parts.database.transaction() as db:
+                freezes.forget_lift(db, key, epoch)
     for change, person, job in versions.pending_vetoes(parts, key):
-        _tell_refused(await _ask(link, job), "veto")
+        _is_refused(await _ask(link, job), "veto")
         with parts.database.transaction() as db:
             versions.told(db, key, change, person)
 
@@ -193,9 +193,11 @@ async def _ask(link: Link, job: bytes) -> wire.Result:
     return result
 
 
-def _tell_refused(result: wire.Result, order: str) -> None:
-    if result.WhichOneof("outcome") != "applied":
-        log.warning("the signer refused an order", order=order, reason=_words(result))
+def _is_refused(result: wire.Result, order: str) -> bool:
+    if result.WhichOneof("outcome") == "applied":
+        return False
+    log.warning("the signer refused an order", order=order, reason=_words(result))
+    return True
 
 
 def _open_hello(parts: Parts, question: bytes, result: wire.Result) -> Hello:

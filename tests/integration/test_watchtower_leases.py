@@ -90,7 +90,8 @@ class Around:
     def answer(self, frame: gateway_pb2.ConnectResponse) -> list[gateway_pb2.ConnectRequest]:
         request = wire.Request.FromString(frame.request)
         for job in request.jobs:
-            if self.drops_freezes and job.apply.HasField("freeze"):
+            orders = (job.apply.HasField("freeze"), job.apply.HasField("unfreeze"))
+            if self.drops_freezes and any(orders):
                 job.ClearField("apply")
         reply = wire.Reply(id=request.id, results=self.rig.guard.answer(list(request.jobs)))
         self.corrupt(reply)
@@ -378,3 +379,32 @@ async def test_an_officer_is_not_told_applied_on_the_relays_word(around: Around)
         said = await Service.CreateFreeze.__wrapped__(service, request)  # type: ignore[attr-defined]
         assert not around.status().freezes
         assert not said.applied
+
+
+async def test_a_lift_that_a_relay_swallows_is_not_told_as_applied(around: Around) -> None:
+    order = freeze()
+
+    def pretend(reply: wire.Reply) -> None:
+        for result in reply.results:
+            if result.HasField("refusal"):
+                result.applied.digest = digest(order.statement)
+
+    async with around.running():
+        await around.leased()
+        freezes.freeze(around.parts, order)
+        await around.until(lambda: around.status().freezes)
+        await around.until(lambda: not freezes.pending(around.parts, AUDIT))
+        around.drops_freezes, around.corrupt = True, pretend
+        service: Any = Service(around.parts, around, None)  # type: ignore[arg-type]
+        named = digest(order.statement)
+        signed = [sign(key(who), make_unfreeze(who, named)) for who in ("alice", "carol")]
+        orders = [
+            tower_wire.SignedStatement(statement=item.statement, signature=item.signature)
+            for item in signed
+        ]
+        request = tower_wire.LiftFreezesRequest(orders=orders)
+        said = await Service.LiftFreezes.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert around.status().freezes
+        assert not said.applied
+        around.drops_freezes, around.corrupt = False, lambda _: None
+        await around.until(lambda: not around.status().freezes)  # it was not forgotten
