@@ -27,6 +27,7 @@ FAULT_SECONDS = 1.0
 BEHIND_SECONDS_MAX = 5.0
 SHOWN_TRIES = 8
 AT_ONCE_MAX = 8  # transactions asked for
+INFLOWS_MAX = 100_000  # remembered, so that a look that breaks off goes on where it was
 log = structlog.get_logger()
 
 
@@ -51,6 +52,7 @@ class Follower:
         self._cursor = receipts.cursor(database, node.name, wallet.address)
         self._caught_up = self._peeked = -BEHIND_SECONDS_MAX
         self._head = ""
+        self._inflows = set[str]()
         self._read = 0
 
     def problem(self) -> str:
@@ -144,12 +146,15 @@ class Follower:
 
     async def _examine(self, listed: Listed) -> None:
         name = listed.transaction_id
-        if suspects.known(self._database, name, self.wallet.name):
+        if name in self._inflows or suspects.known(self._database, name, self.wallet.name):
             return
         shown = await self._shown(name)
         place = signer_place(shown.transaction, name, self.wallet.address)
         if place is None:
-            return  # an inflow
+            if len(self._inflows) >= INFLOWS_MAX:
+                self._inflows.clear()
+            self._inflows.add(name)
+            return
         lost = -shown.changes[place] if place < len(shown.changes) else 0
         suspect = Suspect(name, self.wallet.name, listed.slot, lost, shown.transaction)
         if suspects.add(self._database, suspect):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from custody.chains.errors import NodeError
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
 from custody.watchtower import nodes
@@ -105,6 +106,26 @@ async def test_a_theft_is_found_while_strangers_dust_is_looked_at(rig: TowerRig)
         stolen = rig.send(rig.sign(rig.wallet.pay(stranger())))
         await until(lambda: suspects_of(rig) == [stolen], 4)
         assert rig.tower.problem(AUDIT)
+
+
+async def test_a_node_that_fails_now_and_then_lets_it_catch_up(rig: TowerRig) -> None:
+    """As one does that allows so many questions a second; what was looked at is not asked again."""
+    for number in range(60):
+        rig.call("requestAirdrop", [str(rig.wallet.address), SOL + number])
+    rig.ledger.advance(2)
+    node, asked = rig.tower._nodes.each[0], 0
+    inner = node.ask.shown
+
+    async def failing(name: str) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked % 20 == 0:
+            raise NodeError("too many questions")
+        return await inner(name)
+
+    node.ask.shown = failing  # type: ignore[method-assign]
+    async with rig.running():
+        await until(lambda: not rig.tower.problem(AUDIT), 10)
 
 
 async def test_a_slot_that_a_node_made_up_blinds_it_for_no_longer_than_the_lie(
