@@ -123,7 +123,7 @@ async def test_a_node_that_fails_now_and_then_lets_it_catch_up(rig: TowerRig) ->
             raise NodeError("too many questions")
         return await inner(name)
 
-    node.ask.shown = failing  # type: ignore[method-assign]
+    node.ask.shown = failing  # type: ignore[method-assign, assignment]
     async with rig.running():
         await until(lambda: not rig.tower.problem(AUDIT), 10)
 
