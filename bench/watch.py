@@ -6,6 +6,7 @@ build/watch.json; the exit code is 1 when a limit is broken. TRIALS=, LAWFUL=, R
     freeze_s   from the chain showing the first theft as confirmed to the signer's first FROZEN
     sweep_s    from the same moment to the node having taken the first sweep
     stolen_share, saved_share   of the wallet's balance before; the rest went into fees
+    late_sweeps     sent after the quorum had lifted the freeze before: there should be none
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from bench.watch_load import Load
 from bench.watch_parts import pays, running
 from bench.watch_thief import Thief
 from tests.factories import COLD_ADDRESS, SOL, key
+from tests.node_front import NodeFront, Sent
 from tests.watched import Watched, until, watched
 from tests.watched_host import SWEEP_FEE, WALLETS, address_of
 
@@ -47,6 +49,7 @@ class Trial:
     stolen_share: float
     saved_share: float
     thefts: int
+    late_sweeps: int
     lawful_per_s: float
 
 
@@ -56,20 +59,20 @@ def say(words: str) -> None:
 
 async def trials(number: int, rate: float, chance: random.Random) -> list[Trial]:
     """Steal a wallet so many times while both wallets pay customers."""
-    done = list[Trial]()
+    done, lifted = list[Trial](), time.monotonic()
     async with watched() as ground:
         load = Load(ground, rate)
         say("opening the nonce accounts")
         await load.open_nonces()
         async with running(load.run()):
             for index in range(number):
-                done.append(await trial(ground, load, chance))
+                done.append(await trial(ground, load, chance, lifted))
                 say(f"trial {index + 1} of {number}: {words(done[-1])}")
-                await reset(ground)
+                lifted = await reset(ground)
     return done
 
 
-async def trial(ground: Watched, load: Load, chance: random.Random) -> Trial:
+async def trial(ground: Watched, load: Load, chance: random.Random, lifted: float) -> Trial:
     """One theft of the first wallet, until it is empty."""
     try:
         await until("the load to flow", lambda: flowing(load))
@@ -78,8 +81,9 @@ async def trial(ground: Watched, load: Load, chance: random.Random) -> Trial:
         raise
     await asyncio.sleep(chance.uniform(0, 0.4))  # anywhere in a slot
     victim, front = address_of(VICTIM), ground.fronts[0]
+    late = [item for item in sweeps(front) if item.at > lifted]
     before, cold = await ground.balance(victim), await ground.balance(COLD_ADDRESS)
-    past = len(front.sent())
+    past = {item.transaction for item in sweeps(front)}
     load.frozen_at, flow = None, load.per_second()
     thief = Thief(ground, Keypair.from_seed(bytes(key(VICTIM))), SHARE)
     async with running(thief.take()):
@@ -90,14 +94,15 @@ async def trial(ground: Watched, load: Load, chance: random.Random) -> Trial:
             return empty and load.frozen_at is not None
 
         await until("freeze and sweep", over)
-    sweeps = [item.at for item in front.sent()[past:] if pays(item.transaction, COLD_ADDRESS)]
+    swept = min(item.at for item in sweeps(front) if item.transaction not in past)
     assert load.frozen_at is not None
     return Trial(
         freeze_s=load.frozen_at - shown,
-        sweep_s=min(sweeps) - shown,
+        sweep_s=swept - shown,
         stolen_share=await thief.stolen() / before,
         saved_share=(await ground.balance(COLD_ADDRESS) - cold) / before,
         thefts=len(thief.sent),
+        late_sweeps=len(late),
         lawful_per_s=flow,
     )
 
@@ -113,8 +118,8 @@ async def first_shown(ground: Watched, thief: Thief) -> float:
     return time.monotonic()
 
 
-async def reset(ground: Watched) -> None:
-    """The quorum lifts the freeze, and the wallet is filled again.
+async def reset(ground: Watched) -> float:
+    """The quorum lifts the freeze, and the wallet is filled again. Return when it was lifted.
 
     What the thief sent last may be found only now: it freezes anew, and that is lifted too.
     """
@@ -127,7 +132,14 @@ async def reset(ground: Watched) -> None:
 
     await asyncio.sleep(CALM_SECONDS)
     await until("the end of the theft", calm)
+    lifted = time.monotonic()
     await ground.fund(address_of(VICTIM), BALANCE)
+    return lifted
+
+
+def sweeps(front: NodeFront) -> list[Sent]:
+    """What the watchtower has sent to the cold wallet."""
+    return [item for item in front.sent() if pays(item.transaction, COLD_ADDRESS)]
 
 
 async def flowing(load: Load) -> bool:
@@ -159,6 +171,7 @@ def main() -> int:
     if number:
         done = asyncio.run(trials(number, rate, chance))
         report |= {"trials": len(done), "each": [asdict(trial) for trial in done]}
+        report["late_sweeps"] = sum(trial.late_sweeps for trial in done)
         for name in ("freeze_s", "sweep_s", "stolen_share", "saved_share", "lawful_per_s"):
             report[name] = spread([getattr(trial, name) for trial in done])
     if amount:
@@ -168,6 +181,8 @@ def main() -> int:
         for name, most in LIMITS.items()
         if name in report and report[name]["max"] > most
     ]
+    if report.get("late_sweeps"):
+        broken.append("sweeps were sent after the freeze was lifted")
     if report.get("false_alarms") or report.get("sweeps"):
         broken.append("a lawful withdrawal raised an alarm")
     file = Path("build/watch.json")

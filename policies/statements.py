@@ -255,7 +255,10 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The watchtower's word that all was well at `time`; a signer signs for LEASE_MS on it."""
+    """The watchtower's word that all was well at `time`; a signer signs on it until `expires`.
+
+    One that expires at once takes back the one before.
+    """
 
     KIND: ClassVar = "kura.lease.v1"
     key: Key
@@ -267,10 +270,14 @@ class Lease:
     policy: Digest
     epoch: DigestOrNone
     time: Time
+    expires: Time
     resolved: tuple[Resolved, ...]
 
     def __post_init__(self) -> None:
-        """Refuse two figures of one wallet and asset: nobody could say which counts."""
+        """Refuse a life of more than LEASE_MS, and a wallet named twice."""
+        if not self.time <= self.expires <= self.time + LEASE_MS:
+            words = f"must be 0 to {LEASE_MS} ms after time"
+            raise StatementError("expires", words)
         if len({(item.wallet, item.asset) for item in self.resolved}) < len(self.resolved):
             raise StatementError("resolved", "must name each wallet and asset once")
 

@@ -1,7 +1,8 @@
 """The watchtower's lease: without a fresh one, no hot wallet signs. Kept in memory alone.
 
 A lease is for one start of one journal (`challenge`), one policy and one epoch, and lifts the time
-that the signer counts. It is fresh for LEASE_MS from its own time, whenever it came.
+that the signer counts. It is fresh until it expires, whenever it came; an older one than the one
+held is none, so that one which expires at once takes that back.
 """
 
 import secrets
@@ -11,7 +12,6 @@ from policies.codes import Code, Refusal
 from policies.freezes import digest_of
 from policies.policy import Policy, Wallet, WalletTier
 from policies.statements import (
-    LEASE_MS,
     Hello,
     Lease,
     Signed,
@@ -74,8 +74,8 @@ class Leases:
         refusal = self._refuse_other(policy, lease, at) or self._refuse_resolved(lease)
         if refusal:
             return refusal
-        age = max(0, max(at.tick, at.wall) - lease.time)
-        self._lease, self._fresh_until = lease, at.steady + LEASE_MS - age
+        left = lease.expires - max(lease.time, at.tick, at.wall)
+        self._lease, self._fresh_until = lease, at.steady + left
         self._clock.lift(at, lease.time)
         return wire.Applied(digest=digest(signed.statement))
 
@@ -120,6 +120,9 @@ class Leases:
             if getattr(lease, field) != value:
                 words = f"it is for another {field.replace('_', ' ')} than this signer's"
                 return Refusal(Code.LEASE_INVALID, words, field=field)
+        if self._lease and lease.time < self._lease.time:
+            words = "it is older than the lease that this signer has"
+            return Refusal(Code.LEASE_INVALID, words, field="time")
         head = self._journal.head_at(lease.sequence)
         if lease.sequence > self._journal.sequence:
             words = f"the watchtower saw entry {lease.sequence} of this journal, which has "

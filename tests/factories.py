@@ -19,6 +19,7 @@ from policies.policy import TAG, Policy
 from policies.policy_file import parse_policy
 from policies.receipts import make_receipts
 from policies.statements import (
+    LEASE_MS,
     Ack,
     Approval,
     Book,
@@ -356,9 +357,10 @@ def make_lease(hello: Hello, *resolved: Resolved, **changes: Any) -> Lease:
         policy=hello.policy,
         epoch=hello.epoch,
         time=NOW,
+        expires=NOW + LEASE_MS,
         resolved=resolved,
     )
-    return replace(lease, **changes)
+    return replace(lease, **{"expires": changes.get("time", NOW) + LEASE_MS} | changes)
 
 
 def make_ack(receipt: Receipt, **changes: Any) -> Ack:

@@ -13,6 +13,7 @@ from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
 from policies.statements import (
+    LEASE_MS,
     Approval,
     Book,
     Change,
@@ -205,7 +206,8 @@ def lease_job(result: wire.Result, **changes: Any) -> wire.Job:
     assert verify(hello.key, signed)
     seen = {**asdict(hello), "key": public("watchtower"), "audit_key": hello.key}
     del seen["question"], seen["freezes"]
-    lease = Lease(**{**seen, "resolved": ()} | changes)
+    usual = {**seen, "resolved": (), "expires": changes["time"] + LEASE_MS}
+    lease = Lease(**usual | changes)
     return wire.Job(apply=wire.Apply(lease=enveloped(lease)))
 
 

@@ -8,6 +8,7 @@ from policies.codes import Code
 from policies.fields import AMOUNT_MAX
 from policies.statements import (
     INTENT_LIFE_MAX_MS,
+    LEASE_MS,
     Ack,
     Approval,
     Batch,
@@ -141,21 +142,28 @@ hellos = st.builds(
 resolved = st.builds(
     Resolved, wallet=names, asset=st.from_regex(r"[A-Z0-9]{1,16}", fullmatch=True), amount=totals
 )
-leases = st.builds(
-    Lease,
-    key=keys,
-    audit_key=keys,
-    challenge=digests,
-    journal=journals,
-    sequence=totals,
-    head=digests,
-    policy=digests,
-    epoch=st.just("") | digests,
-    time=times,
-    resolved=st.lists(resolved, max_size=3, unique_by=lambda item: (item.wallet, item.asset)).map(
-        tuple
-    ),
-)
+
+
+def _leases(time: int) -> st.SearchStrategy[Lease]:
+    return st.builds(
+        Lease,
+        key=keys,
+        audit_key=keys,
+        challenge=digests,
+        journal=journals,
+        sequence=totals,
+        head=digests,
+        policy=digests,
+        epoch=st.just("") | digests,
+        time=st.just(time),
+        expires=st.integers(time, time + LEASE_MS),
+        resolved=st.lists(
+            resolved, max_size=3, unique_by=lambda item: (item.wallet, item.asset)
+        ).map(tuple),
+    )
+
+
+leases = st.integers(0, 10**15 - 1 - LEASE_MS).flatmap(_leases)
 acks = st.builds(Ack, key=keys, receipt=digests)
 deads = st.builds(Dead, key=keys, intent=digests, transaction_id=addresses)
 elapses = st.builds(Elapsed, key=keys, change=digests, time=times)

@@ -52,7 +52,7 @@ _BIN = Path(sys.executable).parent
 class Watched:
     """Started by `watched()`. `fronts` are the nodes that the watchtower asks, by its order."""
 
-    def __init__(self, folder: Path, nodes: int, slot_ms: int) -> None:
+    def __init__(self, folder: Path, nodes: int, slot_ms: int, settings: Sequence[str]) -> None:
         self.folder, self.slot_ms = folder, slot_ms
         (folder / "host").mkdir(mode=0o700)
         self.host = Host(folder / "host")
@@ -64,7 +64,7 @@ class Watched:
         self._channels: dict[Identity, grpc.aio.Channel] = {}
         self.tower_key = create_key(folder / "watchtower.pem", None)
         self.audit_key = genesis(self.host, self.tower_key.public)
-        self._write_settings()
+        self._write_settings(settings)
 
     @property
     def node_url(self) -> str:
@@ -198,7 +198,7 @@ class Watched:
         (result,) = await self.ask(apply_statement(book, changes))
         assert result.applied.digest or "BOOK_OUT_OF_ORDER" in result.refusal.code, result
 
-    def _write_settings(self) -> None:
+    def _write_settings(self, more: Sequence[str]) -> None:
         relay = self.pki.issue(Identity(Role.RELAY, "hot-1"))
         lines = [
             f'gateways = ["localhost:{self.tower_port}"]',
@@ -215,16 +215,22 @@ class Watched:
             f'key = "{self.folder / "watchtower.pem"}"',
             f'audit_keys = ["{self.audit_key}"]',
             f"nodes = [{nodes}]",
+            *more,
             *_tls(server),
         ]
         (self.folder / "watchtower.toml").write_text("\n".join(lines) + "\n")
 
 
 @asynccontextmanager
-async def watched(nodes: int = 1, slot_ms: int = 400) -> AsyncIterator[Watched]:
-    """Everything running, the signer with a lease, its wallets with 1,000 SOL each."""
+async def watched(
+    nodes: int = 1, slot_ms: int = 400, settings: Sequence[str] = ()
+) -> AsyncIterator[Watched]:
+    """Everything running, the signer with a lease, its wallets with 1,000 SOL each.
+
+    `settings`: further lines of watchtower.toml.
+    """
     with TemporaryDirectory() as directory:
-        ground = Watched(Path(directory), nodes, slot_ms)
+        ground = Watched(Path(directory), nodes, slot_ms, settings)
         try:
             ground.start("devnet")
             for number, front in enumerate(ground.fronts):

@@ -154,9 +154,12 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
         unmoved=recoveries.unmoved(parts, key),
         chain=chain.problem(key),
     )
-    if (problem := lease_problem(facts)) or policy is None:
-        return problem
-    return await _lease(parts, link, seen.hello, policy)
+    problem = lease_problem(facts)
+    if policy and problem is None:
+        await _lease(parts, link, seen.hello, policy, life=LEASE_MS)
+    elif policy and facts.theft and link.lease_until > parts.clock():
+        await _lease(parts, link, seen.hello, policy, life=0)  # it takes back the one before
+    return problem
 
 
 async def _look_at_nonces(parts: Parts, chain: Chain, key: str, policy: Policy) -> None:
@@ -166,7 +169,8 @@ async def _look_at_nonces(parts: Parts, chain: Chain, key: str, policy: Policy) 
             recoveries.moved(db, key, values)
 
 
-async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy) -> Problem | None:
+async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy, *, life: int) -> None:
+    now = parts.clock()
     lease = Lease(
         key=parts.key.public,
         audit_key=hello.key,
@@ -176,7 +180,8 @@ async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy) -> Prob
         head=hello.head,
         policy=hello.policy,
         epoch=hello.epoch,
-        time=parts.clock(),
+        time=now,
+        expires=now + life,
         resolved=receipts.resolved(parts.database, hello.key, hello.journal, policy),
     )
     signed = parts.key.sign(lease)
@@ -184,8 +189,7 @@ async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy) -> Prob
     (result,) = await link.gateway.ask([job])
     if result.WhichOneof("outcome") != "applied":
         raise SignerError(f"the signer did not take its lease: {_words(result)}")
-    link.lease_until = lease.time + LEASE_MS
-    return None
+    link.lease_until = lease.expires
 
 
 async def _ask(link: Link, job: bytes) -> wire.Result:

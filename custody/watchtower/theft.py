@@ -95,15 +95,21 @@ class Responder:
     async def _sweep(self) -> None:
         """Ask again while something is left and the ladder before has done what it could.
 
-        A thief's further transactions are asked about then, so that they use up no sweeps.
+        A thief's further transactions are asked about then, so that they use up no sweeps. Once the
+        freeze is lifted nothing of before is sent: it would take what the wallet is filled with.
         """
+        if self._is_lifted():
+            self._ladder.stop()
+            self._ladder = Ladder(self._nodes)
+            self._done()
+            return
         self._ladder.send()
         await self._ladder.look()
         waits = self._ladder.under_way and not self._ladder.paid
         left = await self._is_left()
         if self.undecided() and not (left and waits) and await self._decide(self.undecided()[0]):
             return
-        if self._used_up or self._is_lifted():
+        if self._used_up:
             if not self._ladder.under_way:
                 self._done()
         elif left and not waits:

@@ -65,7 +65,6 @@ HOME = {"hot-sol": AUDIT, "hot-two": AUDIT, "hot-far": FAR_AUDIT}  # each wallet
 COLD = Pubkey.from_string(COLD_ADDRESS)
 SMALL = SOL // 10
 FEE = 5_000
-BLOCKHASH_SLOTS = 160  # after which it lets nothing in
 CALL: Any = SimpleNamespace(invocation_metadata=tuple)  # what a call is, to the service
 _numbers = itertools.count(1)
 
@@ -247,12 +246,13 @@ class Realm(TowerRig):
     async def recover(self, wallet: str = "hot-sol") -> None:
         """The quorum lifts the freeze, the wallet is filled, and a customer is paid."""
         await until(lambda: not self.undecided())
-        self.ledger.advance(BLOCKHASH_SLOTS)  # so that no sweep is under way
         await self.lift()
         await until(lambda: not suspects.open_suspects(self.database))
+        swept = self.wallet.balance(COLD)
         self.call("requestAirdrop", [str(self.wallet.address), 10 * SOL])
         await self.leased()
         await self.withdraw(wallet)
+        assert self.wallet.balance(COLD) == swept  # nothing of before takes what came since
 
     def undecided(self) -> list[str]:
         rows = self.database.rows("SELECT transaction_id FROM suspects WHERE state = 'UNDECIDED'")

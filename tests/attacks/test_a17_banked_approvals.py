@@ -22,7 +22,7 @@ def test_a_lower_threshold_waits_and_one_officer_stops_it(rig: SignerRig) -> Non
     refused(apply(rig, file), Code.POLICY_DELAYED)
     assert veto(rig, digest(file), "bob").HasField("applied")
     rig.now += DAY
-    refused(apply(rig, file), Code.POLICY_VETOED)
+    refused(apply(rig, file, elapsed=True), Code.POLICY_VETOED)
     assert rig.refused(transfer(LARGE, banked)) is Code.APPROVALS_MISSING
     assert in_force(rig) == rig.policy.digest
     pay(rig, 20 * SOL, "alice", "carol")
@@ -33,7 +33,7 @@ def test_what_was_banked_is_void_when_the_new_thresholds_act(rig: SignerRig) -> 
     file = following(rig, **ONE_IS_ENOUGH)
     refused(apply(rig, file), Code.POLICY_DELAYED)
     rig.now += DAY
-    assert apply(rig, file).HasField("applied")
+    assert apply(rig, file, elapsed=True).HasField("applied")
     assert rig.refused(transfer(LARGE, banked)) is Code.APPROVALS_STALE
     fresh = make_approval(rig.policy, LARGE, "alice", expires=NOW + 7 * DAY)
     assert rig.signed(transfer(LARGE, fresh)), "one is asked now, and says so anew"
@@ -42,7 +42,7 @@ def test_what_was_banked_is_void_when_the_new_thresholds_act(rig: SignerRig) -> 
 def test_banked_signatures_under_a_version_expire(rig: SignerRig) -> None:
     file = following(rig, destination="any")
     rig.now += DAY
-    refused(apply(rig, file, expires=rig.now), Code.QUORUM_MISSING)
+    refused(apply(rig, file, elapsed=True, expires=rig.now), Code.QUORUM_MISSING)
     assert code_of(ask(rig, destination=STRANGER)) is Code.DESTINATION_NOT_ALLOWED
     pay(rig)
 

@@ -1,12 +1,24 @@
-"""A24, silenced alarm: custody drops leases and freeze orders. The lease runs out, signing stops.
+"""A24, silenced alarm: custody drops leases and freeze orders.
 
-That a freeze reaches the signer though custody drops it: tests/e2e, with real processes.
+The lease runs out and signing stops; an officer's freeze has a way of its own to the signer, by the
+watchtower.
 """
 
+from collections.abc import Callable
+
+from custody.identity import Role
+from kura.watchtower.v1 import watchtower_pb2 as tower_wire
 from policies.codes import Code
 from policies.statements import LEASE_MS
+from tests.attacks.lawful import ask as asked
+from tests.attacks.lawful import withdraw
+from tests.attacks.realm import Realm, fresh
+from tests.factories import key, make_freeze, sign
 from tests.integration.guard.payments import ask, code_of, intend, job_of, pay
 from tests.signing import HELLO, SignerRig, lease_job, nonce_open
+from tests.tower_rig import AUDIT, until
+from tests.watched import leased, watched
+from tests.watched import until as until_async
 
 
 def test_without_leases_signing_stops_within_a_minute(rig: SignerRig) -> None:
@@ -60,3 +72,49 @@ def test_what_was_reserved_before_waits_too(rig: SignerRig) -> None:
     again = rig.ask(job).signed  # the same bytes: nothing new is signed
     assert (again.transaction, again.repeated) == (first.transaction, True)
     assert code_of(ask(rig)) is Code.LEASE_MISSING
+
+
+async def test_leases_that_are_dropped_on_their_way_are_missed(
+    make_realm: Callable[..., Realm],
+) -> None:
+    """Whoever holds the relay lets everything through but the watchtower's leases."""
+    realm = make_realm()
+    async with realm.running():
+        await realm.ready("hot-sol")
+        await realm.withdraw()
+        realm.lines[AUDIT].drops = lambda job: job.apply.HasField("lease")
+        realm.pass_time(LEASE_MS)
+        await until(lambda: "did not answer" in problem(realm))
+        assert code_of(realm.pay(nonce=fresh())) is Code.LEASE_MISSING
+        assert (await realm.status()).state == "PAUSED"
+        realm.lines[AUDIT].drops = lambda _job: False
+        await realm.leased()
+        await realm.withdraw()
+
+
+def problem(realm: Realm) -> str:
+    realm.parts.wake()
+    held = realm.parts.links[AUDIT].problem
+    return held.words if held else ""
+
+
+async def test_a_freeze_reaches_the_signer_though_custody_drops_it() -> None:
+    """Real processes. Custody asks the signer for what it likes, and passes on no order."""
+    async with watched() as ground:
+        await withdraw(ground, "hot-sol")
+        order = sign(key("alice"), make_freeze("alice"))
+        sealed = tower_wire.SignedStatement(statement=order.statement, signature=order.signature)
+        assert await asked(ground, "hot-sol") == ""  # custody was handed it, and dropped it
+        officer = ground.tower(Role.OFFICER, "alice")
+        request = tower_wire.CreateFreezeRequest(freeze=sealed)
+        assert (await officer.CreateFreeze(request, timeout=10)).applied
+        assert await asked(ground, "hot-sol") == "FROZEN"
+        assert await asked(ground, "hot-two") == "FROZEN"
+        ground.kill("relay")  # as root of its host, to keep away what else comes
+        ground.kill("signer")
+        ground.start("signer")
+        assert await asked(ground, "hot-sol") == "FROZEN"
+        ground.start("relay")
+        await ground.lift_freezes()
+        await until_async("a lease", lambda: leased(ground))
+        await withdraw(ground, "hot-sol")

@@ -153,6 +153,19 @@ async def test_what_is_paid_in_is_swept_until_the_freeze_is_lifted(rig: Rig) -> 
         assert rig.kinds() == ["THEFT"]
 
 
+async def test_once_lifted_no_rung_of_before_takes_what_comes_in(rig: Rig) -> None:
+    async with rig.running():
+        await rig.well()
+        stolen = rig.steal(SOL)
+        await until(rig.swept)
+        ladder = responder(rig)._ladder
+        assert ladder.under_way, "rungs that failed to land could land now"
+        rig.lift()
+        await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
+        assert responder(rig)._ladder.under_way == []
+        assert not [task for task in ladder._sending if not task.cancelling()]
+
+
 async def test_a_silent_node_delays_nothing(two: Rig) -> None:
     async with two.running():
         await two.well()

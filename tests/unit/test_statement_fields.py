@@ -5,6 +5,7 @@ import pytest
 from policies.statements import (
     BOOK_ENTRIES_MAX,
     INTENT_LIFE_MAX_MS,
+    LEASE_MS,
     Book,
     Destination,
     Intent,
@@ -250,6 +251,7 @@ def test_an_intent_of_exactly_7_days_is_taken() -> None:
         (LEASE, "resolved", {}),
         (LEASE, "resolved", [ONE, ONE]),
         (LEASE, "time", str(10**15)),
+        *((LEASE, "expires", str(value)) for value in (NOW - 1, NOW + LEASE_MS + 1)),
         *((DEAD, "transaction_id", value) for value in ("", "a b", "x" * 129)),
         *((THEFT, "transaction", value) for value in ("", "0", "0g", "AA", "00" * 8193)),
         (THEFT, "balance", "-1"),

@@ -151,6 +151,7 @@ def _vectors_of_the_watchtower(intent: str) -> list[dict[str, str]]:
         policy=hello.policy,
         epoch=hello.epoch,
         time=_CREATED,
+        expires=_CREATED + 60_000,
         resolved=(resolved,),
     )
     receipt = Receipt(

@@ -299,3 +299,17 @@ def test_a_reservation_counts_once_and_is_taken_off_when_it_is_ended(
     pay(recalled, 9 * SOL - FEE, "alice")
     assert code_of(ask(recalled, 1)) is Code.RECALL_EXCEEDED
     assert field_of(resolve(recalled, RECALL + 1)) == "resolved"
+
+
+def test_a_lease_that_expires_at_once_takes_back_the_one_before(bare: SignerRig) -> None:
+    first = lease_job(bare.ask(HELLO), time=bare.now)
+    assert bare.ask(first).applied.digest
+    pay(bare)
+    bare.now += 1
+    assert bare.lease(expires=bare.now).applied.digest
+    assert code_of(ask(bare)) is Code.LEASE_MISSING
+    refusal = bare.ask(first).refusal
+    assert (refusal.code, refusal.field) == (Code.LEASE_INVALID, "time"), "played again"
+    assert code_of(ask(bare)) is Code.LEASE_MISSING
+    assert bare.lease().applied.digest
+    pay(bare)
