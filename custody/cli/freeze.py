@@ -57,7 +57,7 @@ def create(
         return Taken(f"FROZEN: {wallet_words(stopped)}; the signer has it")
 
     def in_watchtower(watchtower: Watchtower) -> Taken:
-        named = {signer.epoch for signer in watchtower.get_status().signers} or {""}
+        named = {s.epoch for s in watchtower.get_status().signers if s.policy or s.epoch} or {""}
         applied = [watchtower.create_freeze(order(epoch)) for epoch in sorted(named)]
         return Taken(f"FROZEN: {wallet_words(stopped)}; {_reached(all(applied))}")
 

@@ -59,18 +59,19 @@ async def attend(parts: Parts, chain: Chain, link: Link) -> None:
 
 
 async def deliver(parts: Parts, link: Link) -> None:
-    """Hand a signer the orders that it lacks; SignerUnreachableError when it does not answer."""
+    """Hand a signer the orders that it lacks; SignerUnreachableError when it does not answer.
+
+    What it answers passes a relay unsigned: only `look` tells what it has taken.
+    """
     key = link.audit_key
-    for name, job in freezes.pending(parts, key):
-        if _took(await _ask(link, job), "freeze"):
-            with parts.database.transaction() as db:
-                freezes.applied(db, key, name)
+    for _, job in freezes.pending(parts, key):
+        _is_refused(await _ask(link, job), "freeze")
     for epoch, job in freezes.pending_lifts(parts, key):
-        _took(await _ask(link, job), "lift")
-        with parts.database.transaction() as db:
-            freezes.settle_lift(db, key, epoch)
+        if _is_refused(await _ask(link, job), "lift"):
+            with parts.database.transaction() as db:
+                freezes.forget_lift(db, key, epoch)
     for change, person, job in versions.pending_vetoes(parts, key):
-        _took(await _ask(link, job), "veto")
+        _is_refused(await _ask(link, job), "veto")
         with parts.database.transaction() as db:
             versions.told(db, key, change, person)
 
@@ -198,11 +199,11 @@ async def _ask(link: Link, job: bytes) -> wire.Result:
     return result
 
 
-def _took(result: wire.Result, order: str) -> bool:
+def _is_refused(result: wire.Result, order: str) -> bool:
     if result.WhichOneof("outcome") == "applied":
-        return True
+        return False
     log.warning("the signer refused an order", order=order, reason=_words(result))
-    return False
+    return True
 
 
 def _open_hello(parts: Parts, question: bytes, result: wire.Result) -> Hello:

@@ -2,8 +2,8 @@
 
 The signer checks the transaction's bytes against its journal. One that it signed itself comes back
 with its receipt, and the pause is over. Any other is proven theft: the signer freezes and signs the
-sweep, and what is left or paid in goes to the pinned address, until a quorum lifts the freeze (the
-signer's epoch is another then) or the policy's count is used up.
+sweep, and what is left or paid in goes to the pinned address, until a quorum lifts the freeze or
+the policy's count is used up.
 """
 
 import asyncio
@@ -208,16 +208,13 @@ class Responder:
 
     def _is_lifted(self) -> bool:
         """Tell whether a quorum lifted the freeze, as far as the signer said."""
-        link, proof = self._parts.links.get(self.wallet.signer), self._proofs()[-1]
-        return bool(link and link.hello and link.hello.epoch != proof.epoch)
+        return not freezes.is_theft_proven(self._parts, self.wallet.signer)
 
     def _proven(self, suspect: Suspect) -> None:
         if suspect.verdict is Verdict.THEFT:
             return
         freezes.prove_theft(self._parts, self.wallet.signer, suspect.transaction)
-        link = self._parts.links.get(self.wallet.signer)
-        hello = link.hello if link else None
-        self._settle(replace(suspect, epoch=hello.epoch if hello else ""), Verdict.THEFT)
+        self._settle(suspect, Verdict.THEFT)
         words = f"{self.wallet.name}'s key signed what its signer did not: all is frozen"
         self._alarm("THEFT", words, _STOLEN, suspect)
 

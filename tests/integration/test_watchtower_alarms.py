@@ -124,3 +124,16 @@ async def test_a_database_that_takes_nothing_silences_no_alarm(
         before = ALARMS.labels("NODE")._value.get()
         alarm("NODE", "stands", "look")
         assert ALARMS.labels("NODE")._value.get() == before + 1
+
+
+async def test_a_theft_is_told_before_what_was_raised_by_the_hundred(
+    database: Database, tmp_path: Path
+) -> None:
+    silent = Alarms(database, lambda: NOW)
+    for number in range(20):  # custody sends without handing receipts in
+        silent("RECEIPT", "late", "look", transaction_id=f"tx{number}")
+    async with telling(database, *hook(tmp_path)) as alarm:
+        await told(tmp_path, 2)
+        alarm("THEFT", "stolen", "freeze", transaction_id="theft")
+        kinds = [item["kind"] for item in await told(tmp_path, 21)]
+    assert kinds.index("THEFT") < 10, kinds

@@ -19,7 +19,7 @@ from custody.watchtower.schema import SCHEMA
 from custody.watchtower.status import state_of
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.freezes import epoch_after
+from policies.freezes import WATCHTOWER, epoch_after
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.statements import Elapsed, Signed, Veto, decode, digest, encode, verify
@@ -83,10 +83,6 @@ class House:
     def waiting(self) -> list[str]:
         return [name for name, _ in freezes.pending(self.parts, AUDIT)]
 
-    def applied(self, order: Signed) -> None:
-        with self.parts.database.transaction() as db:
-            freezes.applied(db, AUDIT, digest(order.statement))
-
     async def nonce_values(self, policy: Policy, audit_key: str) -> Mapping[str, str]:
         return self.nonces
 
@@ -148,7 +144,7 @@ def test_a_freeze_waits_over_a_restart_until_the_signer_has_it(house: House) -> 
     house.restart()
     assert house.waiting() == [digest(order.statement)]
     assert state_of(house.parts).name == "FROZEN"
-    house.applied(order)
+    house.hear(told(order))
     assert house.waiting() == []
     assert state_of(house.parts).name == "FROZEN"
 
@@ -390,3 +386,13 @@ def test_a_file_that_is_none_or_in_use(house: House, tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="Put a backup of it back"):
         Database(tmp_path / "torn", SCHEMA)
     assert (tmp_path / "watchtower.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_a_theft_keeps_its_name_whatever_a_relay_calls_it(house: House) -> None:
+    """A relay that answers STATUS before ALARM_SWEEP names somebody for the theft's freeze."""
+    stolen = b"stolen"
+    house.hear(wire.Freeze(digest=digest(stolen), wallet="hot-sol", person="alice"))
+    freezes.prove_theft(house.parts, AUDIT, stolen)
+    (held,) = freezes.held(house.parts)
+    assert (held.person, held.wallet) == (WATCHTOWER, "*")
+    assert freezes.is_theft_proven(house.parts, AUDIT)
