@@ -330,8 +330,7 @@ async def recover(house: House, statement: bytes = RECOVER) -> Refusal | None:
 async def test_after_a_recovery_every_nonce_must_move(house: House) -> None:
     house.nonces = {"one": "aa", "two": "bb"}
     freezes.freeze(house.parts, freeze())
-    with house.parts.database.transaction() as db:
-        signers.mark_lost(db, AUDIT, "it went back")
+    signers.lose(house.parts, AUDIT, "it went back")
     assert state_of(house.parts).reason == "it went back"
     assert await recover(house) is None
     house.restart()
