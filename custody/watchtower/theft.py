@@ -151,6 +151,7 @@ class Responder:
         blockhash, balance = await self._nodes.first(present, self._asked)
         statement = Theft(
             key=self._parts.key.public,
+            wallet=self.wallet.name,
             transaction=suspect.transaction.hex(),
             blockhash=blockhash.hex(),
             balance=balance,
