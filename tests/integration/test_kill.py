@@ -105,6 +105,16 @@ def sign_by_mallory(statement: bytes) -> Signed:
 async def test_it_works_under_freeze_and_without_a_lease(house: House) -> None:
     row = await signed(house)
     house.tower.leasing = False
+    await frozen(house)
+    await house.step()
+    waiting = await house.row(row)
+    assert (waiting.state, waiting.waiting_for) == ("SIGNED", "FROZEN")
+    await killed(house, row)
+    await house.step()
+    assert (await house.row(row)).state == "FAILED"
+
+
+async def frozen(house: House) -> None:
     freeze = sign_statement(key("alice"), make_freeze())
     job = wire.Apply(
         freeze=wire.SignedStatement(statement=freeze.statement, signature=freeze.signature)
@@ -112,9 +122,15 @@ async def test_it_works_under_freeze_and_without_a_lease(house: House) -> None:
     (done,) = await house.gateway.ask([wire.Job(apply=job)])
     assert done.HasField("applied"), done
     await housekeeping.read_status(house.parts)
+
+
+async def test_what_was_about_to_be_sent_is_not_sent_under_freeze(house: House) -> None:
+    row = await signed(house, State.BROADCASTING)
+    await frozen(house)
     await house.step()
     waiting = await house.row(row)
-    assert (waiting.state, waiting.waiting_for) == ("SIGNED", "FROZEN")
+    assert (waiting.state, waiting.waiting_for) == ("BROADCASTING", "FROZEN")
+    assert await house.on_chain(CUSTOMER.address) == 0
     await killed(house, row)
     await house.step()
     assert (await house.row(row)).state == "FAILED"
