@@ -124,7 +124,10 @@ class Alarms:
 
 
 async def _run(command: Sequence[str], data: bytes) -> str:
-    """Return why the command did not take the alarm, "" when it did. What it started ends with it."""
+    """Return why the command did not take the alarm, "" when it did.
+
+    When its time is over, what it has started ends with it.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True

@@ -197,6 +197,23 @@ async def test_after_a_recovery_every_nonce_is_advanced_once(house: House) -> No
     assert await house.sql("SELECT count(*) FROM advance") == [(4,)]
 
 
+async def test_what_a_lost_journal_was_asked_for_keeps_its_money_and_no_nonce(house: House) -> None:
+    """Whether it was paid only the chain can tell; it waits for people for ever."""
+    await house.ready()
+    for _ in range(4):
+        row = await house.create()
+    await sign.claim(house.parts)
+    assert await house.sql("SELECT count(holder) FROM nonce") == [(4,)]
+    await house.recover()
+    await house.step()
+    waiting = await house.row(row)
+    assert (waiting.state, waiting.waiting_for) == ("ENDING", "OPERATOR")
+    assert (await house.balance()).in_use == 4 * waiting.reserved > 4 * row.amount
+    free = "SELECT journal, holder FROM nonce WHERE value IS NOT NULL"
+    assert await house.sql(free) == [(house.journal.name, None)] * 4
+    house.lost |= {digest for (digest,) in await house.sql("SELECT digest FROM withdrawal")}
+
+
 async def test_what_was_on_its_way_when_the_journal_was_lost_still_lands(house: House) -> None:
     row = await signed(house, State.CONFIRMING)
     await house.recover()
