@@ -173,11 +173,13 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         self, request: wire.CreateVetoRequest
     ) -> wire.CreateVetoResponse | Refusal:
         """Store a veto; the signers are told at once."""
-        veto = versions.veto(self._parts, _signed(request.veto))
-        if isinstance(veto, Refusal):
-            return veto
-        log.warning("policy version vetoed", version=veto.change, person=veto.person)
-        self._parts.wake()
+        taken = versions.veto(self._parts, _signed(request.veto))
+        if isinstance(taken, Refusal):
+            return taken
+        veto, new = taken
+        if new:  # anybody can send one again that they have seen
+            log.warning("policy version vetoed", version=veto.change, person=veto.person)
+            self._parts.wake()
         return wire.CreateVetoResponse()
 
     @answering
