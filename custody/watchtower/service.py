@@ -33,6 +33,7 @@ ITEMS_MAX = 500
 AT_A_TIME = 4  # receipts checked, some ms, before the chain has its turn
 T = TypeVar("T")
 _AWAY = (SignerUnreachableError, SignerError)
+_FOLLOWS_ANOTHER = frozenset({Code.EPOCH_PASSED, Code.POLICY_OUT_OF_ORDER})
 _FAULT = Refusal(Code.FAULT, "the watchtower met a fault and wrote it to its log")
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
     def __init__(self, parts: Parts, chain: Chain, alarms: Alarms) -> None:
         self._parts, self._chain, self._alarms = parts, chain, alarms
         self._turn = asyncio.Lock()  # receipts are checked one call after the other
+        self._looking = asyncio.Lock()  # old orders, sent by the hundred, leave the signers free
 
     @answering
     async def SubmitReceipts(  # noqa: N802 - gRPC's name
@@ -158,7 +160,7 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
     ) -> wire.CreatePolicyVersionResponse | Refusal:
         """Note a version at its first sight, and say when its delay is over."""
         changes = [_signed(change) for change in request.changes]
-        known = versions.propose(self._parts, request.file, changes)
+        known = await self._again(lambda: versions.propose(self._parts, request.file, changes))
         if isinstance(known, Refusal):
             return known
         if known is None:
@@ -203,11 +205,15 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         """Say how everything stands."""
         return status(self._parts, self._chain, self._alarms)
 
-    async def _again(self, take: Callable[[], list[str] | Refusal]) -> list[str] | Refusal:
-        """Take an order; when its epoch is not the one known here, ask the signers for theirs."""
+    async def _again(self, take: Callable[[], T | Refusal]) -> T | Refusal:
+        """Take an order; when it follows something else than is known here, ask the signers first.
+
+        What was put in force a moment ago was not heard of yet.
+        """
         taken = take()
-        if isinstance(taken, Refusal) and taken.code is Code.EPOCH_PASSED:
-            await self._each(self._parts.links, look)
+        if isinstance(taken, Refusal) and taken.code in _FOLLOWS_ANOTHER:
+            async with self._looking:
+                await self._each(self._parts.links, look)
             taken = take()
         return taken
 
