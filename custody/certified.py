@@ -62,7 +62,8 @@ def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: boo
     _require_same(shown, intent)
     keys = audit_keys.get(intent.wallet, ())
     if not keys:
-        raise ReceiptError(f"cannot be checked: no audit key of {intent.wallet} is pinned")
+        words = f"cannot be checked: no audit key of {intent.wallet} is pinned"
+        raise ReceiptError(f"{words}: the settings need [audit_keys], or people's policy_digest")
     if paid and not shown.transaction_id:
         raise ReceiptError("is of no transaction that custody shows")
     receipts.require(

@@ -19,7 +19,7 @@ SIGNER_SECONDS = 8.0
 RECONNECT_SECONDS = 0.5
 _LENGTH = struct.Struct(">I")
 _NO_SIGNER = "start signer serve and read what it says; the relay tries again by itself"
-_NO_WORKER = "start custody serve worker; the relay dials again by itself"
+_NOBODY = "start custody serve worker or watchtower there; the relay dials again by itself"
 log = structlog.get_logger()
 
 
@@ -38,7 +38,7 @@ async def _serve(target: str, credentials: grpc.ChannelCredentials, socket: Path
                 await _carry(channel, socket)
             except grpc.aio.AioRpcError as error:
                 log.warning(
-                    "worker not reached", worker=target, reason=error.details(), next=_NO_WORKER
+                    "gateway not reached", gateway=target, reason=error.details(), next=_NOBODY
                 )
         await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -43,8 +43,9 @@ class Patience:
         self._attempt, self._end = 0, self.clock() + self.seconds
 
     def timeout(self) -> float:
-        """Return how many seconds the next attempt may take."""
-        return min(self.attempt_seconds, self._end - self.clock())
+        """Return how many seconds the next attempt may take; a little even after a late pause."""
+        left = max(self._end - self.clock(), PAUSE_SECONDS_MIN)
+        return min(self.attempt_seconds, left)
 
     def pause(self) -> float | None:
         """Return the seconds before the next attempt; None when patience is over."""

@@ -88,6 +88,21 @@ def open_recover(
     return _refuse_unsigned(policy, policy.policy_quorum, subject, changes, now) or recover
 
 
+def refuse_unsigned_version(
+    in_force: Policy, name: str, changes: Sequence[Signed], now: int
+) -> Refusal | None:
+    """Return None when the quorum of `in_force` signed the version of this digest, unread.
+
+    Whether it follows what is in force is told by `open_policy`.
+    """
+    try:
+        previous = decode(Change, changes[0].statement).previous if changes else in_force.digest
+    except StatementError as error:
+        return Refusal(Code.QUORUM_MISSING, f"a change is malformed: {error}")
+    subject = ("policy", name, previous)
+    return _refuse_unsigned(in_force, in_force.policy_quorum, subject, changes, now)
+
+
 def refuse_unsigned_policy(policy: Policy, changes: Sequence[Signed], now: int) -> Refusal | None:
     """Return None when `policy` is signed by the change quorum that it names itself (genesis)."""
     subject = ("policy", policy.digest, policy.previous)

@@ -57,7 +57,7 @@ def create(
         return Taken(f"FROZEN: {wallet_words(stopped)}; the signer has it")
 
     def in_watchtower(watchtower: Watchtower) -> Taken:
-        named = {signer.epoch for signer in watchtower.get_status().signers} or {""}
+        named = {s.epoch for s in watchtower.get_status().signers if s.policy or s.epoch} or {""}
         applied = [watchtower.create_freeze(order(epoch)) for epoch in sorted(named)]
         return Taken(f"FROZEN: {wallet_words(stopped)}; {_reached(all(applied))}")
 
@@ -74,11 +74,11 @@ def list_freezes() -> None:
 
     For example: custody freeze list
     """
-    _, known = _known()
+    _, known, only = _known()
     if known:
         print_table(_HEAD, [item.row for item in known])
     else:
-        print_line("nothing is frozen")
+        print_line(f"nothing is frozen, as {only} alone says" if only else "nothing is frozen")
 
 
 @app.command
@@ -97,7 +97,7 @@ def sign(
 
     For example: custody freeze sign --signatures lift.signatures
     """
-    epoch, known = _known()
+    epoch, known, _ = _known()
     named = tuple(sorted({*map(_digest, freezes)} or {item.digest for item in known}))
     if not named:
         raise CommandError("nothing is frozen: nothing was signed")
@@ -107,7 +107,7 @@ def sign(
     others = _read(signatures) if signatures.exists() else []
     if others and (others[0].epoch, others[0].freezes) != (epoch, named):
         words = f"{signatures} holds signatures for other freezes, or of before an unfreeze"
-        raise CommandError(f"{words}: nothing was signed")
+        raise CommandError(f"{words}: nothing was signed; name another file")
     print_record(lift_rows(epoch, named, known))
     if not yes:
         confirm("sign it", epoch_after(epoch, named))
@@ -145,8 +145,8 @@ def lift(*, signatures: Signatures, yes: Yes = False) -> int:
     return 0 if deliver(config, in_custody, in_watchtower) else 1
 
 
-def _known() -> tuple[str, list[Known]]:
-    """Return the epoch and every freeze that custody or watchtower knows."""
+def _known() -> tuple[str, list[Known], str]:
+    """Return the epoch, every freeze that custody or watchtower knows, and who alone answered."""
     config = settings()
     said = ask_both(config, CustodyClient.list_freezes, Watchtower.get_status)
     named = epochs(*said)
@@ -155,7 +155,9 @@ def _known() -> tuple[str, list[Known]]:
     if len(named) > 1:
         words = "custody and the watchtower name different epochs: ask again in a moment. If it"
         raise CommandError(f"{words} stays so, tell the other officers by another way than custody")
-    return named.pop() if named else "", known_freezes(*said)
+    custody, watchtower = said
+    only = "the watchtower" if custody is None else "custody" if watchtower is None else ""
+    return named.pop() if named else "", known_freezes(*said), only
 
 
 def _until(applied: Callable[[], bool], what: str) -> None:

@@ -39,6 +39,7 @@ from custody.watchtower import counters, signers
 from custody.watchtower.alarms import Alarms
 from custody.watchtower.chain import Chain
 from custody.watchtower.database import Database as WatchtowerDatabase
+from custody.watchtower.database import DatabaseError
 from custody.watchtower.metrics import WatchtowerCollector
 from custody.watchtower.parts import Parts as WatchtowerParts
 from custody.watchtower.relays import Relays
@@ -127,7 +128,10 @@ async def _worker(settings: WorkerSettings) -> None:
 
 async def _watchtower(settings: WatchtowerSettings) -> None:
     key = load_key(settings.key, _no_passphrase)
-    database = WatchtowerDatabase(settings.data, SCHEMA)
+    try:
+        database = WatchtowerDatabase(settings.data, SCHEMA)
+    except DatabaseError as error:
+        raise CommandError(str(error)) from error
     alarms = Alarms(database, unix_ms, settings.alarm_command)
     audit_keys, policies = frozenset(settings.audit_keys), signers.policies(database)
     parts = WatchtowerParts(key, audit_keys, database, alarms, policies=policies)
@@ -142,10 +146,13 @@ async def _watchtower(settings: WatchtowerSettings) -> None:
     collector = WatchtowerCollector(parts, chain)
     try:
         with metrics.exposing(settings.metrics, counters.REGISTRY, collector):
-            work = asyncio.gather(chain.run(), alarms.run())
-            await _serve(ready, server, checks, work, relays.close)
+            await _serve(ready, server, checks, _both(chain.run(), alarms.run()), relays.close)
     finally:
         database.close()
+
+
+async def _both(*work: Awaitable[None]) -> None:
+    await asyncio.gather(*work)  # a task of its own: a gather that is cancelled ends with an error
 
 
 def _no_passphrase() -> bytes:

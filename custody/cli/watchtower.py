@@ -24,8 +24,9 @@ def status(
 ) -> int:
     """Show its state, signers, nodes, wallets, freezes, alarms, and what to do next.
 
-    The exit code is 0 when it runs, 1 when it is PAUSED or FROZEN. For example: custody watchtower
-    status
+    The exit code is 0 when it runs, 1 when it is PAUSED or FROZEN. Alarms stay after their cause.
+
+    For example: custody watchtower status
     """
     config = settings()
     if config.watchtower is None:
@@ -55,7 +56,7 @@ def _print(shown: wire.GetStatusResponse) -> None:
     for node in shown.nodes:
         print_record((("node", node.address), ("sees", node.problem or f"slot {node.slot}")))
     print_table(
-        ("WALLET", "BALANCE", "SIGNED", "OF THAT FINAL OR DEAD", "SEEN UNTIL", "ADDRESS"),
+        ("WALLET", "BASE UNITS HELD", "SIGNED", "OF THAT FINAL OR DEAD", "SEEN UNTIL", "ADDRESS"),
         [
             (
                 wallet.name,

@@ -44,6 +44,8 @@ def known_state(shown: wire.Withdrawal) -> State | None:
 
 
 def _outcome(shown: wire.Withdrawal, policy: Policy) -> Iterator[tuple[str, str]]:
+    if known_state(shown) is State.ENDING and shown.waiting_for != "OPERATOR":  # that has no end
+        yield "not ended", "it may still turn out paid: pay nothing back before its end"
     if shown.waiting_for:
         yield "waits for", shown.waiting_for
     if shown.HasField("earliest_time"):

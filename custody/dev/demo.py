@@ -73,7 +73,7 @@ def _show_processes(stage: Stage) -> None:
         stage.report["processes"].append(asdict(process))
         ports = ", ".join(map(str, process.ports)) or "none"
         networks = ", ".join(process.interfaces)
-        print(f"  {name:9} pid {process.pid:<7} sees {networks:12} listens on TCP {ports}")
+        print(f"  {name:10} pid {process.pid:<7} sees {networks:12} listens on TCP {ports}")
         if name == "signer":
             kept = (process.interfaces, process.ports) == (["lo"], [])
             stage.expect("the signer sees only lo and listens on no port", kept=kept)

@@ -7,7 +7,8 @@ cursor does not move over what a node lists and does not show, nor over what can
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -26,6 +27,7 @@ FAULT_SECONDS = 1.0
 BEHIND_SECONDS_MAX = 5.0
 SHOWN_TRIES = 8
 AT_ONCE_MAX = 8  # transactions asked for
+INFLOWS_MAX = 100_000  # remembered, so that a look that breaks off goes on where it was
 log = structlog.get_logger()
 
 
@@ -48,7 +50,9 @@ class Follower:
         self._database = database
         self._suspected, self._revived = suspected, revived
         self._cursor = receipts.cursor(database, node.name, wallet.address)
-        self._caught_up = -BEHIND_SECONDS_MAX
+        self._caught_up = self._peeked = -BEHIND_SECONDS_MAX
+        self._head = ""
+        self._inflows = set[str]()
         self._read = 0
 
     def problem(self) -> str:
@@ -92,9 +96,13 @@ class Follower:
                 self.wallet.address, until=self._cursor.transaction_id, before=before
             )
             # A node that does not know the cursor lists all there ever was.
+            if any(listed.slot < self._cursor.slot for listed in page):
+                await self._check_cursor()
             fresh = [listed for listed in page if listed.slot >= self._cursor.slot]
             more = more and len(fresh) == len(page)
-            await self._work_off(fresh)
+            if page and not before:
+                self._head, self._peeked = page[0].transaction_id, time.monotonic()
+            await self._work_off(fresh, self._peek)
             self._read += len(fresh)
             if page:
                 newest = newest or page[0]
@@ -103,22 +111,50 @@ class Follower:
                 before = page[-1].transaction_id
         return newest
 
-    async def _work_off(self, page: Sequence[Listed]) -> None:
+    async def _check_cursor(self) -> None:
+        """Correct the cursor's slot, which the node may have made up when it lied."""
+        reached = await self.node.ask.slot("processed")
+        _, (standing,) = await self.node.ask.standings([self._cursor.transaction_id])
+        if standing:
+            self._cursor = replace(self._cursor, slot=standing.slot)
+        elif self._cursor.slot > reached:
+            self._cursor = replace(self._cursor, slot=0)
+
+    async def _peek(self) -> None:
+        """Look at what came meanwhile: anybody can make the list long, and a theft follow it."""
+        if time.monotonic() - self._peeked < PAUSE_SECONDS:
+            return
+        page, _ = await self.node.ask.signatures_of(
+            self.wallet.address, until=self._head, before=""
+        )
+        self._peeked = time.monotonic()
+        if page:
+            self._head = page[0].transaction_id
+        await self._work_off([listed for listed in page if listed.slot >= self._cursor.slot])
+
+    async def _work_off(
+        self, page: Sequence[Listed], between: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         uncovered, revived = receipts.see(self._database, self.wallet.name, page)
         for name in revived:
             self._revived(name)
         for start in range(0, len(uncovered), AT_ONCE_MAX):
+            if between:
+                await between()
             several = uncovered[start : start + AT_ONCE_MAX]
             await asyncio.gather(*(self._examine(listed) for listed in several))
 
     async def _examine(self, listed: Listed) -> None:
         name = listed.transaction_id
-        if suspects.known(self._database, name, self.wallet.name):
+        if name in self._inflows or suspects.known(self._database, name, self.wallet.name):
             return
         shown = await self._shown(name)
         place = signer_place(shown.transaction, name, self.wallet.address)
         if place is None:
-            return  # an inflow
+            if len(self._inflows) >= INFLOWS_MAX:
+                self._inflows.clear()
+            self._inflows.add(name)
+            return
         lost = -shown.changes[place] if place < len(shown.changes) else 0
         suspect = Suspect(name, self.wallet.name, listed.slot, lost, shown.transaction)
         if suspects.add(self._database, suspect):

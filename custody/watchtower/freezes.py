@@ -110,14 +110,15 @@ def pending_lifts(parts: Parts, audit_key: str) -> list[tuple[str, bytes]]:
     return parts.database.rows(query, audit_key)
 
 
-def applied(db: sqlite3.Connection, audit_key: str, name: str) -> None:
-    """Note that a signer took a freeze: it was in the freeze's own epoch, else it had refused."""
-    query = "UPDATE freeze SET seen = epoch WHERE (audit_key, digest) = (?, ?)"
-    db.execute(query, (audit_key, name))
+def waits_for_lift(parts: Parts, orders: Sequence[Signed], audit_keys: Iterable[str]) -> bool:
+    """Tell whether one of these signers is still in the epoch that the orders, taken, end."""
+    named = decode(Unfreeze, orders[0].statement).epoch
+    known = (signers.find(parts.database, audit_key) for audit_key in audit_keys)
+    return any(signer is None or signer.epoch == named for signer in known)
 
 
-def settle_lift(db: sqlite3.Connection, audit_key: str, epoch: str) -> None:
-    """Forget a lift that the signer answered, whatever it said: a refused one is signed anew."""
+def forget_lift(db: sqlite3.Connection, audit_key: str, epoch: str) -> None:
+    """Forget a lift that was refused: it is signed anew. One that was taken ends the epoch."""
     db.execute("DELETE FROM lift WHERE (audit_key, epoch) = (?, ?)", (audit_key, epoch))
 
 
@@ -149,10 +150,18 @@ def prove_theft(parts: Parts, audit_key: str, transaction: bytes) -> None:
     signer = signers.find(parts.database, audit_key)
     what = (audit_key, digest(transaction), ALL_WALLETS, WATCHTOWER)
     seen = signer.epoch if signer else ""
-    query = "INSERT OR IGNORE INTO freeze SELECT ?, ?, ?, ?, NULL, NULL, ?"
+    query = "INSERT INTO freeze SELECT ?, ?, ?, ?, NULL, NULL, ?"
     query += " WHERE NOT EXISTS (SELECT 1 FROM freeze WHERE (audit_key, person) = (?, ?))"
+    # A relay may have named somebody for it: HELLO holds no more than its digest.
+    query += " ON CONFLICT DO UPDATE SET wallet = excluded.wallet, person = excluded.person"
     with parts.database.transaction() as db:
         db.execute(query, (*what, seen, audit_key, WATCHTOWER))
+
+
+def is_theft_proven(parts: Parts, audit_key: str) -> bool:
+    """Tell whether a proven theft's freeze of this signer is in force."""
+    query = "SELECT 1 FROM freeze WHERE (audit_key, person) = (?, ?)"
+    return bool(parts.database.rows(query, audit_key, WATCHTOWER))
 
 
 def theft_elsewhere(parts: Parts, audit_key: str) -> str:

@@ -38,7 +38,6 @@ from policies.statements import (
 
 ROUND_SECONDS = 5.0
 QUESTION_BYTES = 32
-_LOST = "stop the signer, find out who put an older journal there: signer doctor"
 log = structlog.get_logger()
 
 
@@ -59,18 +58,19 @@ async def attend(parts: Parts, chain: Chain, link: Link) -> None:
 
 
 async def deliver(parts: Parts, link: Link) -> None:
-    """Hand a signer the orders that it lacks; SignerUnreachableError when it does not answer."""
+    """Hand a signer the orders that it lacks; SignerUnreachableError when it does not answer.
+
+    What it answers passes a relay unsigned: only `look` tells what it has taken.
+    """
     key = link.audit_key
-    for name, job in freezes.pending(parts, key):
-        if _took(await _ask(link, job), "freeze"):
-            with parts.database.transaction() as db:
-                freezes.applied(db, key, name)
+    for _, job in freezes.pending(parts, key):
+        _is_refused(await _ask(link, job), "freeze")
     for epoch, job in freezes.pending_lifts(parts, key):
-        _took(await _ask(link, job), "lift")
-        with parts.database.transaction() as db:
-            freezes.settle_lift(db, key, epoch)
+        if _is_refused(await _ask(link, job), "lift"):
+            with parts.database.transaction() as db:
+                freezes.forget_lift(db, key, epoch)
     for change, person, job in versions.pending_vetoes(parts, key):
-        _took(await _ask(link, job), "veto")
+        _is_refused(await _ask(link, job), "veto")
         with parts.database.transaction() as db:
             versions.told(db, key, change, person)
 
@@ -143,7 +143,7 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
         return seen
     key, policy = link.audit_key, seen.policy
     if policy:
-        await _look_at_nonces(parts, chain, key, policy)
+        await _look_at_nonces(parts, chain, seen.hello, policy)
     facts = Facts(
         key=parts.key.public,
         leases_of=seen.leases_of,
@@ -161,11 +161,10 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
     return problem
 
 
-async def _look_at_nonces(parts: Parts, chain: Chain, key: str, policy: Policy) -> None:
-    if recoveries.unmoved(parts, key):
-        values = await chain.nonce_values(policy, key)
-        with parts.database.transaction() as db:
-            recoveries.moved(db, key, values)
+async def _look_at_nonces(parts: Parts, chain: Chain, hello: Hello, policy: Policy) -> None:
+    if recoveries.unmoved(parts, hello.key):
+        values = await chain.nonce_values(policy, hello.key)
+        recoveries.look_again(parts, hello.key, hello.journal, values)
 
 
 async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy, *, life: int) -> None:
@@ -199,11 +198,11 @@ async def _ask(link: Link, job: bytes) -> wire.Result:
     return result
 
 
-def _took(result: wire.Result, order: str) -> bool:
+def _is_refused(result: wire.Result, order: str) -> bool:
     if result.WhichOneof("outcome") == "applied":
-        return True
+        return False
     log.warning("the signer refused an order", order=order, reason=_words(result))
-    return False
+    return True
 
 
 def _open_hello(parts: Parts, question: bytes, result: wire.Result) -> Hello:
@@ -236,15 +235,10 @@ def _policy(parts: Parts, key: str, hello: Hello, file: bytes) -> Policy | None:
 
 def _note_lost(parts: Parts, link: Link, problem: Problem) -> None:
     """Raise the alarm when it begins; a journal that went back is lost until it is recovered."""
-    before = signers.find(parts.database, link.audit_key)
     if problem.cause is Cause.ROLLBACK:
-        if before and before.seen.lost:
-            return
-        with parts.database.transaction() as db:
-            signers.mark_lost(db, link.audit_key, problem.words)
-    elif link.problem == problem:
-        return
-    parts.alarm("ROLLBACK", f"{problem.words} ({link.audit_key})", _LOST)
+        signers.lose(parts, link.audit_key, problem.words)
+    elif link.problem != problem:
+        parts.alarm("ROLLBACK", f"{problem.words} ({link.audit_key})", signers.LOST)
 
 
 def _say(link: Link, problem: Problem | None) -> None:

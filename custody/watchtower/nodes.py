@@ -70,6 +70,8 @@ class Node:
         self._behind = self.wall() / 1000 - made.timestamp()
         if slot > self.slot or genesis != self.genesis:
             self.slot, self._moved = slot, self.steady()
+        elif self.steady() - self._moved > STILL_SECONDS_MAX:
+            self.slot = slot  # it counts when it goes on from here: it may have lied before
         self.genesis = genesis
 
     def problem(self) -> str:

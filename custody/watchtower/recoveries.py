@@ -1,13 +1,13 @@
 """Recoveries: a signer goes on with another journal, once nothing of the old one can still land.
 
 What the lost journal signed and nobody knows of stands on the values that the pool's nonces had
-when the recovery was handed over: once each has another value at finality, it is dead.
+when the recovery was handed over, or before: once each has another value at finality, or an advance
+that the new journal signed is final, it is dead.
 """
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 
-from custody.watchtower import freezes, signers, versions
+from custody.watchtower import freezes, receipts, signers, versions
 from custody.watchtower.parts import Chain, Parts
 from policies.changes import open_recover
 from policies.codes import Code, Refusal
@@ -57,10 +57,21 @@ def unmoved(parts: Parts, audit_key: str) -> list[str]:
     return [account for (account,) in parts.database.rows(query, audit_key)]
 
 
-def moved(db: sqlite3.Connection, audit_key: str, values: Mapping[str, str]) -> None:
-    """Note the finalised nonce values now; what differs is waited for no longer."""
-    query = "DELETE FROM unmoved_nonce WHERE (audit_key, account) = (?, ?) AND value <> ?"
-    db.executemany(query, [(audit_key, account, value) for account, value in values.items()])
+def look_again(parts: Parts, audit_key: str, journal: str, values: Mapping[str, str]) -> None:
+    """Wait no longer for what has another finalised value, or what the new journal has advanced.
+
+    The worker advances as soon as the new journal serves, which may be before the recovery came.
+    """
+    advanced = [
+        (audit_key, account)
+        for account in values
+        if receipts.has_advanced(parts.database, journal, account)
+    ]
+    others = [(audit_key, account, value) for account, value in values.items()]
+    query = "DELETE FROM unmoved_nonce WHERE (audit_key, account) = (?, ?)"
+    with parts.database.transaction() as db:
+        db.executemany(query, advanced)
+        db.executemany(f"{query} AND value <> ?", others)
 
 
 def _open(

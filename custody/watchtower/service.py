@@ -5,8 +5,8 @@ What is answered is on the disk. Roles are checked before any method runs.
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar
 
 import grpc
 import structlog
@@ -21,6 +21,7 @@ from custody.watchtower.alarms import Alarms
 from custody.watchtower.counters import RECEIPTS, REFUSED
 from custody.watchtower.leases import SignerError, deliver, look
 from custody.watchtower.parts import Chain, Link, Parts
+from custody.watchtower.receipts import SignedTwiceError
 from custody.watchtower.status import status
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2_grpc
@@ -29,7 +30,10 @@ from policies.receipts import ReceiptError, open_receipt, statement_of
 from policies.statements import Ack, Receipt, Signed, digest
 
 ITEMS_MAX = 500
+AT_A_TIME = 4  # receipts checked, some ms, before the chain has its turn
+T = TypeVar("T")
 _AWAY = (SignerUnreachableError, SignerError)
+_FOLLOWS_ANOTHER = frozenset({Code.EPOCH_PASSED, Code.POLICY_OUT_OF_ORDER})
 _FAULT = Refusal(Code.FAULT, "the watchtower met a fault and wrote it to its log")
 log = structlog.get_logger()
 
@@ -69,6 +73,8 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
 
     def __init__(self, parts: Parts, chain: Chain, alarms: Alarms) -> None:
         self._parts, self._chain, self._alarms = parts, chain, alarms
+        self._turn = asyncio.Lock()  # receipts are checked one call after the other
+        self._looking = asyncio.Lock()  # old orders, sent by the hundred, leave the signers free
 
     @answering
     async def SubmitReceipts(  # noqa: N802 - gRPC's name
@@ -77,16 +83,32 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         """Store receipts, all in one transaction, then acknowledge them."""
         if refusal := _too_many(request.receipts, "receipts"):
             return refusal
-        opened = [self._opened(data) for data in request.receipts]
+        async with self._turn:
+            return await self._take(request.receipts)
+
+    async def _take(self, given: Sequence[bytes]) -> wire.SubmitReceiptsResponse:
+        opened = [self._opened(data) async for data in _in_turns(given)]
+        twice: dict[int, SignedTwiceError] = {}
         with self._parts.database.transaction() as db:
-            for receipt, data in zip(opened, request.receipts, strict=True):
-                if receipt:
+            for place, (receipt, data) in enumerate(zip(opened, given, strict=True)):
+                if receipt is None:
+                    continue
+                try:
                     receipts.store(db, receipt, data)
-                    where = (receipt.key, receipt.journal, receipt.sequence, receipt.head)
-                    signers.see(db, *where)
+                except SignedTwiceError as error:
+                    twice[place] = error
+                    continue
+                where = (receipt.key, receipt.journal, receipt.sequence, receipt.head)
+                signers.see(db, *where)
+        for place, conflict in twice.items():
+            if receipt := opened[place]:
+                signers.lose(self._parts, receipt.key, str(conflict))
+        taken = [
+            data if receipt and place not in twice else b""
+            for place, (receipt, data) in enumerate(zip(opened, given, strict=True))
+        ]
         acks = [
-            self._ack(data) if receipt else wire.SignedStatement()
-            for receipt, data in zip(opened, request.receipts, strict=True)
+            self._ack(data) if data else wire.SignedStatement() async for data in _in_turns(taken)
         ]
         return wire.SubmitReceiptsResponse(acks=acks)
 
@@ -128,7 +150,7 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         if isinstance(concerned, Refusal):
             return concerned
         await self._deliver(concerned)
-        waits = any(freezes.pending_lifts(self._parts, key) for key in concerned)
+        waits = freezes.waits_for_lift(self._parts, orders, concerned)
         log.warning("freezes lifted", signers=concerned, applied=not waits)
         return wire.LiftFreezesResponse(applied=not waits)
 
@@ -138,7 +160,7 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
     ) -> wire.CreatePolicyVersionResponse | Refusal:
         """Note a version at its first sight, and say when its delay is over."""
         changes = [_signed(change) for change in request.changes]
-        known = versions.propose(self._parts, request.file, changes)
+        known = await self._again(lambda: versions.propose(self._parts, request.file, changes))
         if isinstance(known, Refusal):
             return known
         if known is None:
@@ -153,11 +175,13 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         self, request: wire.CreateVetoRequest
     ) -> wire.CreateVetoResponse | Refusal:
         """Store a veto; the signers are told at once."""
-        veto = versions.veto(self._parts, _signed(request.veto))
-        if isinstance(veto, Refusal):
-            return veto
-        log.warning("policy version vetoed", version=veto.change, person=veto.person)
-        self._parts.wake()
+        taken = versions.veto(self._parts, _signed(request.veto))
+        if isinstance(taken, Refusal):
+            return taken
+        veto, new = taken
+        if new:  # anybody can send one again that they have seen
+            log.warning("policy version vetoed", version=veto.change, person=veto.person)
+            self._parts.wake()
         return wire.CreateVetoResponse()
 
     @answering
@@ -181,17 +205,22 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         """Say how everything stands."""
         return status(self._parts, self._chain, self._alarms)
 
-    async def _again(self, take: Callable[[], list[str] | Refusal]) -> list[str] | Refusal:
-        """Take an order; when its epoch is not the one known here, ask the signers for theirs."""
+    async def _again(self, take: Callable[[], T | Refusal]) -> T | Refusal:
+        """Take an order; when it follows something else than is known here, ask the signers first.
+
+        What was put in force a moment ago was not heard of yet.
+        """
         taken = take()
-        if isinstance(taken, Refusal) and taken.code is Code.EPOCH_PASSED:
-            await self._each(self._parts.links, look)
+        if isinstance(taken, Refusal) and taken.code in _FOLLOWS_ANOTHER:
+            async with self._looking:
+                await self._each(self._parts.links, look)
             taken = take()
         return taken
 
     async def _deliver(self, audit_keys: Iterable[str]) -> None:
         """Hand orders over; who does not answer gets them when its relay is back."""
         await self._each(audit_keys, deliver)
+        await self._each(audit_keys, look)  # what it has is in its signed HELLO
         self._parts.wake()
 
     async def _each(
@@ -222,6 +251,14 @@ def _too_many(items: Collection[Any], field: str) -> Refusal | None:
     if len(items) <= ITEMS_MAX:
         return None
     return Refusal(Code.ARGUMENT_INVALID, f"at most {ITEMS_MAX} at once", field=field)
+
+
+async def _in_turns(items: Sequence[T]) -> AsyncIterator[T]:
+    """Yield them all, what else there is to do having its turn between a few."""
+    for place, item in enumerate(items):
+        if place % AT_A_TIME == 0:
+            await asyncio.sleep(0)
+        yield item
 
 
 def _signed(item: wire.SignedStatement) -> Signed:

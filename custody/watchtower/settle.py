@@ -8,8 +8,8 @@ one that forgot it cannot be taken for one that never had it.
 
 What custody names as a nonce value may be a recent blockhash, which the runtime tries first, or a
 value that the account gets only later. So that another value stands there proves nothing by itself:
-either this account was seen with this value at finality before, or so many blocks have gone by that
-no blockhash of before the receipt lets anything in or becomes a nonce's value.
+either every node showed this account with this value at finality before, or so many blocks have
+gone by that no blockhash of before the receipt lets anything in or becomes a nonce's value.
 """
 
 import asyncio
@@ -145,13 +145,14 @@ def _end(told: Sequence[Standing | None]) -> State | None:
 
 def _noted(item: Waiting, readings: Sequence[Reading], height: int) -> Waiting:
     holding = [slot for slot, values in readings if _value(item, values) == item.nonce_value]
-    return replace(item, held=max([item.held, *holding]), height=item.height or height)
+    held = max(item.held, *holding) if readings and len(holding) == len(readings) else item.held
+    return replace(item, held=held, height=item.height or height)
 
 
 def _is_doomed(item: Waiting, readings: Sequence[Reading], height: int) -> bool:
     expired = height > item.height + BLOCKS_MAX
     if not item.nonce_account:
-        return expired
+        return expired and not item.intent  # an old receipt of a withdrawal names its nonce no more
     values = [(slot, _value(item, values)) for slot, values in readings]
     if any(value == item.nonce_value for _, value in values):
         return False

@@ -17,7 +17,6 @@ CREATE TABLE IF NOT EXISTS suspects (
   lost INTEGER NOT NULL,
   bytes BLOB NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('UNDECIDED', 'LAWFUL', 'THEFT', 'SWEPT')),
-  epoch TEXT NOT NULL,
   PRIMARY KEY (transaction_id, wallet)
 );
 CREATE INDEX IF NOT EXISTS suspects_open ON suspects (slot)
@@ -38,8 +37,7 @@ class Verdict(StrEnum):
 class Suspect:
     """A transaction on the chain, in `slot`, with our wallet's valid signature.
 
-    `lost`: base units that left the wallet by the node's word, which nobody relies on. `epoch`: the
-    signer's when it was proven a theft, "" before.
+    `lost`: base units that left the wallet by the node's word, which nobody relies on.
     """
 
     transaction_id: str
@@ -48,7 +46,6 @@ class Suspect:
     lost: int
     transaction: bytes
     verdict: Verdict = Verdict.UNDECIDED
-    epoch: str = ""
 
     def is_same(self, other: "Suspect") -> bool:
         """Tell whether both are the same transaction of the same wallet."""
@@ -61,8 +58,8 @@ def add(database: Database, suspect: Suspect) -> bool:
         values = (suspect.transaction_id, suspect.wallet, suspect.slot, suspect.lost)
         return bool(
             connection.execute(
-                "INSERT OR IGNORE INTO suspects VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*values, suspect.transaction, suspect.verdict, suspect.epoch),
+                "INSERT OR IGNORE INTO suspects VALUES (?, ?, ?, ?, ?, ?)",
+                (*values, suspect.transaction, suspect.verdict),
             ).rowcount
         )
 
@@ -77,18 +74,18 @@ def decide(database: Database, suspect: Suspect, verdict: Verdict) -> None:
     """Say what a suspect is."""
     with database.transaction() as connection:
         connection.execute(
-            "UPDATE suspects SET state = ?, epoch = ? WHERE transaction_id = ? AND wallet = ?",
-            (verdict, suspect.epoch, suspect.transaction_id, suspect.wallet),
+            "UPDATE suspects SET state = ? WHERE transaction_id = ? AND wallet = ?",
+            (verdict, suspect.transaction_id, suspect.wallet),
         )
 
 
 def open_suspects(database: Database) -> list[Suspect]:
     """Return those that are undecided or whose wallet is not swept yet, oldest first."""
     query = (
-        "SELECT transaction_id, wallet, slot, lost, bytes, state, epoch FROM suspects"
+        "SELECT transaction_id, wallet, slot, lost, bytes, state FROM suspects"
         " WHERE state IN ('UNDECIDED', 'THEFT') ORDER BY slot"
     )
     return [
-        Suspect(name, wallet, slot, lost, transaction, Verdict(state), epoch)
-        for name, wallet, slot, lost, transaction, state, epoch in database.rows(query)
+        Suspect(name, wallet, slot, lost, transaction, Verdict(state))
+        for name, wallet, slot, lost, transaction, state in database.rows(query)
     ]

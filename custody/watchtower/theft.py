@@ -2,8 +2,8 @@
 
 The signer checks the transaction's bytes against its journal. One that it signed itself comes back
 with its receipt, and the pause is over. Any other is proven theft: the signer freezes and signs the
-sweep, and what is left or paid in goes to the pinned address, until a quorum lifts the freeze (the
-signer's epoch is another then) or the policy's count is used up.
+sweep, and what is left or paid in goes to the pinned address, until a quorum lifts the freeze or
+the policy's count is used up.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import structlog
 from custody.chains.errors import ChainError
 from custody.chains.solana_history import HistoryNode, Listed
 from custody.gateway import SignerUnreachableError
-from custody.watchtower import freezes, receipts, suspects
+from custody.watchtower import freezes, receipts, signers, suspects
 from custody.watchtower.ladder import Ladder, Rung
 from custody.watchtower.nodes import Nodes
 from custody.watchtower.parts import Parts
@@ -209,22 +209,24 @@ class Responder:
 
     def _is_lifted(self) -> bool:
         """Tell whether a quorum lifted the freeze, as far as the signer said."""
-        link, proof = self._parts.links.get(self.wallet.signer), self._proofs()[-1]
-        return bool(link and link.hello and link.hello.epoch != proof.epoch)
+        return not freezes.is_theft_proven(self._parts, self.wallet.signer)
 
     def _proven(self, suspect: Suspect) -> None:
         if suspect.verdict is Verdict.THEFT:
             return
         freezes.prove_theft(self._parts, self.wallet.signer, suspect.transaction)
-        link = self._parts.links.get(self.wallet.signer)
-        hello = link.hello if link else None
-        self._settle(replace(suspect, epoch=hello.epoch if hello else ""), Verdict.THEFT)
+        self._settle(suspect, Verdict.THEFT)
         words = f"{self.wallet.name}'s key signed what its signer did not: all is frozen"
         self._alarm("THEFT", words, _STOLEN, suspect)
 
     def _lawful(self, suspect: Suspect, receipt: Receipt, data: bytes) -> None:
-        with self._parts.database.transaction() as connection:
-            receipts.store(connection, receipt, data)
+        try:
+            with self._parts.database.transaction() as connection:
+                receipts.store(connection, receipt, data)
+        except receipts.SignedTwiceError as error:
+            signers.lose(self._parts, receipt.key, str(error))
+            self._alarm_unproven(suspect, str(error))
+            return
         listed = Listed(suspect.transaction_id, suspect.slot, failed=False)
         receipts.see(self._parts.database, self.wallet.name, [listed])
         self._settle(suspect, Verdict.LAWFUL)

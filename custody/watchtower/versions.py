@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from custody.watchtower.freezes import enveloped
 from custody.watchtower.parts import Parts
 from kura.signer.v1 import signer_pb2 as wire
-from policies.changes import open_policy, open_veto
+from policies.changes import open_policy, open_veto, refuse_unsigned_version
 from policies.codes import Code, Refusal
 from policies.policy import Policy
 from policies.policy_file import parse_policy
@@ -71,8 +71,11 @@ def elapsed(parts: Parts, proposal: Proposal) -> Signed | None:
     return parts.key.sign(Elapsed(key=parts.key.public, change=proposal.digest, time=now))
 
 
-def veto(parts: Parts, signed: Signed) -> Veto | Refusal:
-    """Store a veto by one of the people in force, whether or not the version is known yet."""
+def veto(parts: Parts, signed: Signed) -> tuple[Veto, bool] | Refusal:
+    """Store a veto by one of the people in force, whether or not the version is known yet.
+
+    True when it was not known before.
+    """
     refusal = Refusal(Code.SIGNER_UNSEEN, "the watchtower has heard of no signer yet")
     job = wire.Job(apply=wire.Apply(veto=enveloped(signed))).SerializeToString()
     for policy in parts.policies.values():
@@ -85,8 +88,8 @@ def veto(parts: Parts, signed: Signed) -> Veto | Refusal:
             return Refusal(Code.VETO_INVALID, words)
         values = (order.change, order.person, policy.digest, job)
         with parts.database.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO veto VALUES (?, ?, ?, ?)", values)
-        return order
+            stored = db.execute("INSERT OR IGNORE INTO veto VALUES (?, ?, ?, ?)", values)
+        return order, bool(stored.rowcount)
     return refusal
 
 
@@ -120,9 +123,14 @@ def forget_told(db: sqlite3.Connection, audit_key: str) -> None:
 
 
 def _note(parts: Parts, file: bytes, changes: Sequence[Signed]) -> Refusal | None:
-    refusal = Refusal(Code.SIGNER_UNSEEN, "the watchtower has heard of no signer yet")
+    refusal: Refusal | None = Refusal(
+        Code.SIGNER_UNSEEN, "the watchtower has heard of no signer yet"
+    )
     now = parts.clock()
     for in_force in parts.policies.values():
+        # First, since a file that nobody signed can take a second to read.
+        if refusal := refuse_unsigned_version(in_force, digest(file), changes, now):
+            continue
         policy = open_policy(in_force, file, changes, now)
         if isinstance(policy, Refusal):
             refusal = policy

@@ -24,7 +24,7 @@ def told_to_stop(system: System, name: str) -> int:
     return processes._children[pid].wait(END_SECONDS)
 
 
-@pytest.mark.parametrize("name", ["api", "worker", "relay", "signer"])
+@pytest.mark.parametrize("name", ["api", "worker", "relay", "signer", "watchtower"])
 def test_a_process_that_is_told_to_stop_loses_nothing(system: System, name: str) -> None:
     log = system.layout.logs / f"{name}.log"
     before, words = system.balance(system.customers[0]), log.stat().st_size

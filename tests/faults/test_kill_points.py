@@ -105,9 +105,14 @@ def books(system: System) -> tuple[int, int]:
 
 
 def kill(system: System, made: wire.Withdrawal) -> wire.Withdrawal:
-    """Do as an operator does, who sees no error; return the withdrawal at its end."""
+    """Do as an operator does, who sees no error; return the withdrawal at its end.
+
+    The watchtower comes back once the kill was answered: what one that died with the api did not
+    commit may be paid before it is asked again.
+    """
     with system.client("operator") as operator:
         operator.kill_withdrawal(made.name)
+    system.start("watchtower")
 
     def look() -> wire.Withdrawal | None:
         with system.client("exchange") as custody:
@@ -130,7 +135,6 @@ def test_a_kill_outlives_kill_9_at(system: System, point: str) -> None:
     dying = start_dying(system, point)
     with ThreadPoolExecutor(1) as backend:
         asked = backend.submit(kill, system, made)
-        system.start("watchtower")
         try:
             until_dead(system, dying, point)
         finally:

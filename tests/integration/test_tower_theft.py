@@ -13,7 +13,7 @@ from solders.transaction import VersionedTransaction
 
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
-from custody.watchtower import suspects
+from custody.watchtower import freezes, suspects
 from custody.watchtower.suspects import Verdict
 from custody.watchtower.theft import Responder
 from kura.signer.v1 import signer_pb2 as wire
@@ -46,7 +46,8 @@ class Rig(TowerRig):
 
     def lift(self) -> None:
         """Let the signer say that its freezes were lifted."""
-        self.parts.links[AUDIT].hello = SimpleNamespace(epoch="e1")  # type: ignore[assignment]
+        with self.database.transaction() as db:
+            freezes.compare(db, AUDIT, "e1", ())
 
     def swept(self) -> bool:
         """Tell whether the wallet is empty for good."""
@@ -115,6 +116,21 @@ async def test_what_is_left_is_in_the_cold_wallet_within_two_seconds(rig: Rig) -
         await rig.seen()
         rig.lift()
         await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
+
+
+async def test_a_theft_right_after_a_lift_is_swept_to_the_end(rig: Rig) -> None:
+    """The watchtower hears a moment later that the epoch is another."""
+    async with rig.running():
+        await rig.well()
+        stolen = rig.steal(SOL)
+        await until(rig.swept)
+        rig.parts.links[AUDIT].hello = SimpleNamespace(epoch="e1")  # type: ignore[assignment]
+        with rig.database.transaction() as db:
+            freezes.compare(db, AUDIT, "e1", rig.host.ask_unleased(STATUS).status.freezes)
+        rig.ledger.advance(160)
+        rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
+        await until(lambda: rig.wallet.balance(COLD) > 108 * SOL)
+        assert rig.verdict(stolen) == Verdict.THEFT
 
 
 async def test_what_is_paid_in_is_swept_until_the_freeze_is_lifted(rig: Rig) -> None:

@@ -23,9 +23,11 @@ from custody.watchtower.parts import Link, Parts
 from custody.watchtower.relays import Relays
 from custody.watchtower.rules import Cause
 from custody.watchtower.schema import SCHEMA
+from custody.watchtower.service import Service
 from custody.watchtower.status import problem_of
 from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
+from kura.watchtower.v1 import watchtower_pb2 as tower_wire
 from policies.policy import Policy
 from policies.statements import LEASE_MS, Hello, Signed, Veto, decode, digest
 from signer.anchor import begin
@@ -33,11 +35,13 @@ from tests.factories import (
     key,
     make_freeze,
     make_intent,
+    make_receipt,
     make_unfreeze,
     policy_file,
     public,
     sign,
     told_nobody,
+    travelling,
 )
 from tests.integration.link import SECONDS_MAX
 from tests.integration.link import Link as Cable
@@ -91,7 +95,8 @@ class Around:
     def answer(self, frame: gateway_pb2.ConnectResponse) -> list[gateway_pb2.ConnectRequest]:
         request = wire.Request.FromString(frame.request)
         for job in request.jobs:
-            if self.drops_freezes and job.apply.HasField("freeze"):
+            orders = (job.apply.HasField("freeze"), job.apply.HasField("unfreeze"))
+            if self.drops_freezes and any(orders):
                 job.ClearField("apply")
         reply = wire.Reply(id=request.id, results=self.rig.guard.answer(list(request.jobs)))
         self.corrupt(reply)
@@ -396,3 +401,65 @@ async def test_a_journal_that_went_back_and_on_past_where_it_was_gets_no_lease(
         assert link.hello.sequence > signed
         again = rig.ask_unleased(transfer(paid, nonce_value=bytes(32), nonce_index=1))
         assert again.refusal.code == "LEASE_MISSING"
+
+
+async def test_an_officer_is_not_told_applied_on_the_relays_word(around: Around) -> None:
+    order = freeze()
+
+    def pretend(reply: wire.Reply) -> None:
+        for result in reply.results:
+            if result.HasField("refusal"):
+                result.applied.digest = digest(order.statement)
+
+    async with around.running():
+        await around.leased()
+        around.drops_freezes, around.corrupt = True, pretend
+        service: Any = Service(around.parts, around, None)  # type: ignore[arg-type]
+        sealed = tower_wire.SignedStatement(statement=order.statement, signature=order.signature)
+        request = tower_wire.CreateFreezeRequest(freeze=sealed)
+        said = await Service.CreateFreeze.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert not around.status().freezes
+        assert not said.applied
+
+
+async def test_a_lift_that_a_relay_swallows_is_not_told_as_applied(around: Around) -> None:
+    order = freeze()
+
+    def pretend(reply: wire.Reply) -> None:
+        for result in reply.results:
+            if result.HasField("refusal"):
+                result.applied.digest = digest(order.statement)
+
+    async with around.running():
+        await around.leased()
+        freezes.freeze(around.parts, order)
+        await around.until(lambda: around.status().freezes)
+        await around.until(lambda: not freezes.pending(around.parts, AUDIT))
+        around.drops_freezes, around.corrupt = True, pretend
+        service: Any = Service(around.parts, around, None)  # type: ignore[arg-type]
+        named = digest(order.statement)
+        signed = [sign(key(who), make_unfreeze(who, named)) for who in ("alice", "carol")]
+        orders = [
+            tower_wire.SignedStatement(statement=item.statement, signature=item.signature)
+            for item in signed
+        ]
+        request = tower_wire.LiftFreezesRequest(orders=orders)
+        said = await Service.LiftFreezes.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert around.status().freezes
+        assert not said.applied
+        around.drops_freezes, around.corrupt = False, lambda _: None
+        await around.until(lambda: not around.status().freezes)  # it was not forgotten
+
+
+async def test_a_signer_that_signed_one_withdrawal_twice_is_lost(around: Around) -> None:
+    """Its journal was put back to what the watchtower last saw: no rule of its own can tell."""
+    intent = make_intent()
+    made = [make_receipt(intent, transaction_id=name) for name in ("1" * 64, "2" * 64)]
+    async with around.running():
+        await around.leased()
+        service: Any = Service(around.parts, around, None)  # type: ignore[arg-type]
+        request = tower_wire.SubmitReceiptsRequest(receipts=travelling(*made))
+        said = await Service.SubmitReceipts.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert [bool(ack.statement) for ack in said.acks] == [True, False]
+        await around.refused(Cause.ROLLBACK, "both signed for one withdrawal")
+        assert around.alarms == ["ROLLBACK"]

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,10 @@ def lift(*freezes: Signed, epoch: str = "", people: tuple[str, ...] = ("alice", 
     ]
 
 
+def alarms(status: watchtower_pb2.GetStatusResponse) -> list[str]:
+    return [alarm.kind for alarm in status.alarms]
+
+
 def frozen(host: Host) -> list[str]:
     return [item.digest for item in host.ask(STATUS).status.freezes]
 
@@ -111,9 +116,9 @@ def test_a_signer_gets_leases_for_as_long_as_the_node_lives(tower: Tower, host: 
         paused = tower.until(lambda s: s.state == "PAUSED")
         assert paused.signers[0].problem == paused.reason
         assert "look at this node" in paused.reason
+        tower.until(alarms)  # once it lasts
         os.kill(tower.devnet.process.pid, signal.SIGCONT)
-        tower.until(lambda s: s.state == "RUNNING")
-        assert [alarm.kind for alarm in tower.status().alarms] == ["NODE"]
+        assert alarms(tower.until(lambda s: s.state == "RUNNING")) == ["NODE"]
 
 
 def test_a_freeze_is_at_the_signer_at_once_and_a_quorum_lifts_it(tower: Tower, host: Host) -> None:
@@ -194,7 +199,7 @@ def test_a_journal_that_went_back_gets_no_lease_any_more(
         status = tower.until(lambda s: bool(s.signers[0].journal))
         assert "went back" in status.signers[0].problem
         assert not host.ask(STATUS).status.lease_until
-        assert [alarm.kind for alarm in tower.status().alarms] == ["ROLLBACK"]
+        assert alarms(tower.status()) == ["ROLLBACK"]
 
 
 def test_policy_versions_wait_from_their_first_sight(
@@ -221,11 +226,32 @@ def test_policy_versions_wait_from_their_first_sight(
         assert caught.value.refusal.code is Code.VETO_INVALID
 
 
+def test_a_version_may_follow_one_that_came_into_force_a_moment_ago(
+    tower: Tower, host: Host
+) -> None:
+    """The watchtower hears of it from the signer every few seconds, and when it is asked."""
+    with all_running(tower, host), tower.client() as officer:
+        first = host.ask(STATUS).status.policy
+        second = next_version(first, "48 hours")
+        third = next_version(second, "1 hour")
+        signed = changes(third, second, "alice", "carol")
+        with pytest.raises(CustodyRefused) as caught:
+            officer.create_policy_version(third, signed)
+        assert caught.value.refusal.code is Code.POLICY_OUT_OF_ORDER
+        version = signer_wire.PolicyVersion(file=second)
+        for item in changes(second, first, "alice", "carol"):
+            version.changes.add(statement=item.statement, signature=item.signature)
+        apply = signer_wire.Job(apply=signer_wire.Apply(policy=version))
+        assert host.ask(apply).HasField("applied")
+        assert officer.create_policy_version(third, signed) > now() + 47 * HOUR
+
+
 def next_version(before: bytes, delay: str) -> bytes:
-    """Return a version that follows `before` and loosens: another change delay."""
-    text = before.decode().replace("version = 1\n", "version = 2\n")
-    text = text.replace('previous = ""', f'previous = "{digest(before)}"')
-    return text.replace('\ndelay = "24 hours"', f'\ndelay = "{delay}"').encode()
+    """Return a version that follows `before` with another change delay: a shorter one loosens."""
+    policy, text = parse_policy(before), before.decode()
+    text = text.replace(f"version = {policy.version}\n", f"version = {policy.version + 1}\n")
+    text = text.replace(f'previous = "{policy.previous}"', f'previous = "{digest(before)}"')
+    return re.sub(r'\ndelay = "\d+ hours"', f'\ndelay = "{delay}"', text, count=1).encode()
 
 
 def changes(file: bytes, before: bytes, *people: str) -> list[Signed]:
@@ -282,6 +308,34 @@ def test_receipts_and_a_recovery(tower: Tower, host: Host, policy: bytes) -> Non
         assert advanced.HasField("signed"), advanced
         assert tower.submit([advanced.receipt])[0].statement
         tower.send(advanced.signed.transaction)
+        tower.until(leased)
+
+
+def test_a_recovery_that_is_handed_over_after_the_nonces_were_advanced(
+    tower: Tower, host: Host, policy: bytes
+) -> None:
+    """The worker advances as soon as the new journal serves; officers may come much later."""
+    address = parse_policy(policy).wallets["hot-sol"].address
+    with all_running(tower, host):
+        tower.devnet.call("requestAirdrop", [address, 10 * SOL])
+        until(lambda: tower.devnet.call("getBalance", [address])["value"], bool)
+        opened = host.ask(nonce_open(blockhash=blockhash(tower)))
+        assert tower.submit([opened.receipt])[0].statement
+        account = nonce_address(address, 0)
+        tower.send(opened.signed.transaction)
+        first = until(lambda: nonce_value(tower, account), bool)
+    lose_journal(host)
+    file = prepare(host)
+    host.done(*arguments(host, file, policy, "alice", "carol"))
+    recover = file.read_bytes()
+    with host.serving(), tower.relay(host.directory / "socket"), tower.client() as officer:
+        tower.until(lambda s: "recover by quorum" in s.signers[0].problem)
+        assert first
+        advanced = host.ask(nonce_advance(first))
+        assert tower.submit([advanced.receipt])[0].statement
+        tower.send(advanced.signed.transaction)
+        until(lambda: nonce_value(tower, account), lambda value: value not in {None, first})
+        officer.create_recovery(recover, recovery_changes(recover, policy, "alice", "carol"))
         tower.until(leased)
 
 

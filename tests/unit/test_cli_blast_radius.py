@@ -44,7 +44,7 @@ def test_each_position_has_its_figures_and_a_sentence(run: Run, policy: Path) ->
     assert (
         "At most 1000000 SOL of withdrawals (beyond_recall) is signed and not yet final: so" in out
     )
-    # Hourly 1000, 24, 162 and 646 times; what people approve, 3, once, once, 7 and 27 times.
+    # 1000 an hour, 24 times, 162 times, 646 times; 3 that people approve once, 7 times, 27 times.
     assert "followed by one advance of its nonce, at 0.001 SOL at most, which no window" in out
     assert (
         "any 1 hour 1.003 SOL, 24 hours 24.003 SOL, 7 days 162.021 SOL, 28 days 646.081 SOL." in out

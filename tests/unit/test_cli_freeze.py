@@ -240,6 +240,14 @@ def test_nothing_frozen_is_nothing_to_sign(
     assert run("--config", alice, "freeze", "list") == (0, "nothing is frozen\n", "")
 
 
+def test_nothing_frozen_is_one_ones_word_when_the_other_is_silent(
+    run: Run, watchtower: MemoryWatchtower, alice: Path
+) -> None:
+    watchtower.outages = down()
+    code, said, _ = run("--config", alice, "freeze", "list")
+    assert (code, said) == (0, "nothing is frozen, as custody alone says\n")
+
+
 def test_all_sign_the_same_list(
     run: Run, watchtower: MemoryWatchtower, alice: Path, lifting: Path, frozen: tuple[str, ...]
 ) -> None:

@@ -142,6 +142,16 @@ def test_an_end_is_shown_by_a_pinned_policy_only(
     assert (code, out, "no audit key of hot-sol is pinned" in err) == (1, "", True)
 
 
+def test_what_is_ending_is_said_to_be_no_end(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
+    said = "pay nothing back before its end"
+    custody.withdrawals[pending].state = wire.WITHDRAWAL_STATE_ENDING
+    assert said in run("--config", alice, "withdrawal", "show", pending)[1]
+    ended(custody.withdrawals[pending])
+    assert said not in run("--config", alice, "withdrawal", "show", pending)[1]
+
+
 def test_a_withdrawal_shows_why_it_was_refused_and_what_to_do(
     run: Run, custody: MemoryCustody, alice: Path, pending: str
 ) -> None:

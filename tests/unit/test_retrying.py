@@ -83,3 +83,21 @@ def test_a_late_answer_is_returned_with_what_time_is_left() -> None:
     assert retrying(call, 25, clock=clock.read, sleep=clock.sleep) == "yes"
     assert timeouts[:2] == [ATTEMPT_SECONDS, ATTEMPT_SECONDS]
     assert 4 < timeouts[2] < 5
+
+
+def test_a_pause_that_ends_late_leaves_an_attempt() -> None:
+    """A machine under load: what is raised is still an answer, no deadline that was past before."""
+    clock, timeouts = Clock(), list[float]()
+
+    def call(timeout: float) -> NoReturn:
+        timeouts.append(timeout)
+        raise CallError(CODE.UNAVAILABLE, "")
+
+    def oversleep(seconds: float) -> None:
+        clock.sleep(seconds + 60)
+
+    with pytest.raises(CallError) as caught:
+        retrying(call, 60, clock=clock.read, sleep=oversleep)
+    assert caught.value.code() is CODE.UNAVAILABLE
+    assert len(timeouts) == 2
+    assert 0 < timeouts[-1] < 1

@@ -10,16 +10,20 @@ from typing import Any
 
 import pytest
 
+from custody.gateway import Gateway
 from custody.keys import SigningKey, load_key
 from custody.watchtower import freezes, recoveries, signers, versions
+from custody.watchtower.alarms import Alarms
 from custody.watchtower.database import Database, DatabaseError
-from custody.watchtower.parts import Parts
+from custody.watchtower.parts import Link, Parts
 from custody.watchtower.rules import Seen
 from custody.watchtower.schema import SCHEMA
+from custody.watchtower.service import Service
 from custody.watchtower.status import state_of
 from kura.signer.v1 import signer_pb2 as wire
+from kura.watchtower.v1 import watchtower_pb2 as tower
 from policies.codes import Code, Refusal
-from policies.freezes import epoch_after
+from policies.freezes import WATCHTOWER, epoch_after
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.statements import Elapsed, Signed, Veto, decode, digest, encode, verify
@@ -83,10 +87,6 @@ class House:
     def waiting(self) -> list[str]:
         return [name for name, _ in freezes.pending(self.parts, AUDIT)]
 
-    def applied(self, order: Signed) -> None:
-        with self.parts.database.transaction() as db:
-            freezes.applied(db, AUDIT, digest(order.statement))
-
     async def nonce_values(self, policy: Policy, audit_key: str) -> Mapping[str, str]:
         return self.nonces
 
@@ -148,7 +148,7 @@ def test_a_freeze_waits_over_a_restart_until_the_signer_has_it(house: House) -> 
     house.restart()
     assert house.waiting() == [digest(order.statement)]
     assert state_of(house.parts).name == "FROZEN"
-    house.applied(order)
+    house.hear(told(order))
     assert house.waiting() == []
     assert state_of(house.parts).name == "FROZEN"
 
@@ -277,7 +277,7 @@ def test_a_version_without_its_quorum_does_not_begin_to_wait(house: House) -> No
 @pytest.mark.parametrize("first", ["version", "veto"])
 def test_a_vetoed_version_never_elapses(house: House, first: str) -> None:
     known = propose(house) if first == "version" else None
-    assert isinstance(versions.veto(house.parts, veto("bob")), Veto)
+    assert isinstance(versions.veto(house.parts, veto("bob")), tuple)
     house.restart()
     signed = changes_of(NEXT, "alice", "carol")
     assert code_of(versions.propose(house.parts, NEXT, signed)) is Code.POLICY_VETOED
@@ -293,7 +293,7 @@ def test_whom_a_version_removes_cannot_stop_it(house: House) -> None:
     start = text.index("[people.carol]")
     text = text[:start] + text[text.index("[groups.operations]") :]
     file = text.replace('members = ["bob", "carol"]', 'members = ["bob"]').encode()
-    assert isinstance(versions.veto(house.parts, veto("carol", file)), Veto)
+    assert isinstance(versions.veto(house.parts, veto("carol", file)), tuple)
     assert propose(house, file).vetoed_by == ()
 
 
@@ -301,6 +301,20 @@ def test_a_forged_veto_and_a_stranger_s(house: House) -> None:
     for order in (veto("bob", by="mallory"), veto("mallory"), Signed(b"{}", bytes(64))):
         assert code_of(versions.veto(house.parts, order)) is Code.VETO_INVALID
     assert propose(house).vetoed_by == ()
+
+
+async def test_a_veto_played_again_wakes_nobody(house: House) -> None:
+    link = house.parts.links[AUDIT] = Link(Gateway())
+    order = veto("bob")
+    request = tower.CreateVetoRequest(
+        veto=tower.SignedStatement(statement=order.statement, signature=order.signature)
+    )
+    service = Service(house.parts, house, Alarms(house.parts.database, lambda: house.now))
+    for new in (True, False):
+        answer = await Service.CreateVeto.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert answer == tower.CreateVetoResponse()
+        assert link.wake.is_set() is new
+        link.wake.clear()
 
 
 def test_a_signer_is_told_of_a_veto_once_and_again_on_another_journal(house: House) -> None:
@@ -334,8 +348,7 @@ async def recover(house: House, statement: bytes = RECOVER) -> Refusal | None:
 async def test_after_a_recovery_every_nonce_must_move(house: House) -> None:
     house.nonces = {"one": "aa", "two": "bb"}
     freezes.freeze(house.parts, freeze())
-    with house.parts.database.transaction() as db:
-        signers.mark_lost(db, AUDIT, "it went back")
+    signers.lose(house.parts, AUDIT, "it went back")
     assert state_of(house.parts).reason == "it went back"
     assert await recover(house) is None
     house.restart()
@@ -345,8 +358,7 @@ async def test_after_a_recovery_every_nonce_must_move(house: House) -> None:
     assert signer.epoch == digest(RECOVER)
     assert freezes.held(house.parts) == []
     assert recoveries.unmoved(house.parts, AUDIT) == ["one", "two"]
-    with house.parts.database.transaction() as db:
-        recoveries.moved(db, AUDIT, {"one": "cc", "two": "bb"})
+    recoveries.look_again(house.parts, AUDIT, "f0" * 16, {"one": "cc", "two": "bb"})
     assert recoveries.unmoved(house.parts, AUDIT) == ["two"]
     house.nonces = {"one": "cc", "two": "bb"}
     assert await recover(house) is None  # again does no harm, and asks for nothing new
@@ -391,3 +403,13 @@ def test_a_file_that_is_none_or_in_use(house: House, tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="Put a backup of it back"):
         Database(tmp_path / "torn", SCHEMA)
     assert (tmp_path / "watchtower.sqlite").stat().st_mode & 0o077 == 0
+
+
+def test_a_theft_keeps_its_name_whatever_a_relay_calls_it(house: House) -> None:
+    """A relay that answers STATUS before ALARM_SWEEP names somebody for the theft's freeze."""
+    stolen = b"stolen"
+    house.hear(wire.Freeze(digest=digest(stolen), wallet="hot-sol", person="alice"))
+    freezes.prove_theft(house.parts, AUDIT, stolen)
+    (held,) = freezes.held(house.parts)
+    assert (held.person, held.wallet) == (WATCHTOWER, "*")
+    assert freezes.is_theft_proven(house.parts, AUDIT)

@@ -1,0 +1,200 @@
+"""What hostile parts around the watchtower can keep it from seeing, and for how long."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custody.chains.errors import NodeError
+from custody.dev.devnet.chain import Chain
+from custody.dev.devnet.server import serve
+from custody.watchtower import nodes
+from custody.watchtower.service import ITEMS_MAX, Service
+from kura.watchtower.v1 import watchtower_pb2 as wire
+from tests.devnet_wallet import SOL
+from tests.factories import make_intent, make_receipt, policy_file, travelling
+from tests.tower_rig import AUDIT, TowerRig, only, passing, stranger, until
+
+CALLS_AT_ONCE = 32  # custody.limits, of one identity
+FAR_SLOT = 2**62
+
+
+@pytest.fixture
+def ledger() -> Iterator[Chain]:
+    with Chain(None) as made, passing(made):
+        yield made
+
+
+@pytest.fixture
+def rig(tmp_path: Path, ledger: Chain) -> Iterator[TowerRig]:
+    with serve(ledger) as url:
+        yield TowerRig(tmp_path, ledger, [url])
+
+
+@pytest.fixture
+def two(tmp_path: Path, ledger: Chain) -> Iterator[TowerRig]:
+    with serve(ledger) as url, serve(ledger) as other:
+        yield TowerRig(tmp_path, ledger, [url, other])
+
+
+def suspects_of(rig: TowerRig) -> list[str]:
+    return [name for (name,) in rig.database.rows("SELECT transaction_id FROM suspects")]
+
+
+def receipts_flood() -> tuple[Any, Any]:
+    (data,) = travelling(make_receipt(make_intent()))
+    return Service.SubmitReceipts, wire.SubmitReceiptsRequest(receipts=[data] * ITEMS_MAX)
+
+
+def versions_flood() -> tuple[Any, Any]:
+    tag = policy_file().split(b"\n")[0]
+    tables = b"".join(b"[a.b%d.c.d.e.f.g.h.i]\n" % number for number in range(9_000))
+    file = tag + b"\n" + tables
+    return Service.CreatePolicyVersion, wire.CreatePolicyVersionRequest(file=file)
+
+
+@pytest.mark.parametrize("flood_of", [receipts_flood, versions_flood])
+async def test_a_flood_of_calls_does_not_blind_it(
+    rig: TowerRig, flood_of: Callable[[], tuple[Any, Any]]
+) -> None:
+    """A stolen server's certificate asks as much as its limits allow."""
+    submit, request = flood_of()
+    async with rig.running():
+        await rig.well()
+        service = Service(rig.parts, rig.tower, rig.parts.alarm)  # type: ignore[arg-type]
+
+        async def flood() -> None:
+            while True:
+                await submit.__wrapped__(service, request)
+                await asyncio.sleep(CALLS_AT_ONCE / 200)  # custody.limits, calls a second
+
+        floods = [asyncio.create_task(flood()) for _ in range(CALLS_AT_ONCE)]
+        try:
+            stolen = rig.send(rig.sign(rig.wallet.pay(stranger())))
+            await until(lambda: suspects_of(rig) == [stolen], 5)
+        finally:
+            for task in floods:
+                task.cancel()
+
+
+async def test_a_theft_is_found_while_strangers_dust_is_looked_at(rig: TowerRig) -> None:
+    """Whoever sends to the wallet makes the watchtower look; that must not hide what comes next."""
+    dust = 400
+    for number in range(dust):
+        rig.call("requestAirdrop", [str(rig.wallet.address), SOL + number])
+    rig.ledger.advance(2)
+    asked = "getTransaction"
+
+    class Slow:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        async def shown(self, name: str) -> Any:
+            await asyncio.sleep(0.2)
+            return await self._inner.shown(name)
+
+    node = rig.tower._nodes.each[0]
+    node.ask = Slow(node.ask)  # type: ignore[assignment]
+    async with rig.running():
+        await until(lambda: asked in [item["method"] for item in rig.between.asked])
+        stolen = rig.send(rig.sign(rig.wallet.pay(stranger())))
+        await until(lambda: suspects_of(rig) == [stolen], 4)
+        assert rig.tower.problem(AUDIT)
+
+
+async def test_a_node_that_fails_now_and_then_lets_it_catch_up(rig: TowerRig) -> None:
+    """As one does that allows so many questions a second; what was looked at is not asked again."""
+    for number in range(60):
+        rig.call("requestAirdrop", [str(rig.wallet.address), SOL + number])
+    rig.ledger.advance(2)
+    node, asked = rig.tower._nodes.each[0], 0
+    inner = node.ask.shown
+
+    async def failing(name: str) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked % 20 == 0:
+            raise NodeError("too many questions")
+        return await inner(name)
+
+    node.ask.shown = failing  # type: ignore[method-assign, assignment]
+    async with rig.running():
+        await until(lambda: not rig.tower.problem(AUDIT), 10)
+
+
+async def test_a_slot_that_a_node_made_up_blinds_it_for_no_longer_than_the_lie(
+    rig: TowerRig,
+) -> None:
+    async with rig.running():
+        await rig.well()
+        rig.between.alter = only(
+            "getSignaturesForAddress", lambda page: [item | {"slot": FAR_SLOT} for item in page]
+        )
+        rig.call("requestAirdrop", [str(rig.wallet.address), SOL])
+        await rig.seen()
+        rig.between.alter = None
+        stolen = rig.send(rig.sign(rig.wallet.pay(stranger())))
+        await until(lambda: suspects_of(rig) == [stolen], 5)
+
+
+async def test_a_node_that_once_named_a_far_slot_counts_again(
+    rig: TowerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "STILL_SECONDS_MAX", 2.0)
+    async with rig.running():
+        await rig.well()
+        node = rig.tower._nodes.each[0]
+        rig.between.alter = only("getSlot", lambda _: FAR_SLOT)
+        await until(lambda: node.slot == FAR_SLOT)
+        rig.between.alter = None
+        await until(lambda: rig.tower.problem(AUDIT))
+        await rig.well()
+
+
+async def test_one_node_alone_does_not_say_that_a_nonce_was_held(two: TowerRig) -> None:
+    """Custody named a blockhash, and one node pretends that it was the account's value."""
+    wallet, account = two.wallet, two.open_nonce()
+    tx = two.sign(wallet.advance(account), wallet.pay(stranger()))
+    blockhash = bytes(tx.message.recent_blockhash)
+    name = str(tx.signatures[0])
+    real = bytes(wallet.nonce(account))
+    lies = 0
+
+    def pretend(result: Any) -> Any:
+        nonlocal lies
+        lies += 1
+
+        value = [
+            item
+            and item
+            | {
+                "data": [
+                    base64.b64encode(
+                        base64.b64decode(item["data"][0]).replace(real, blockhash)
+                    ).decode(),
+                    "base64",
+                ]
+            }
+            for item in result["value"]
+        ]
+        return result | {"value": value}
+
+    two.between.alter = only("getMultipleAccounts", pretend)
+    two.give(two.receipt(tx, nonce_account=str(account), nonce_value=blockhash.hex()))
+    async with two.running():
+        await two.well()
+        await until(lambda: lies > 2)
+        two.between.alter = None
+        settler = next(iter(two.tower._watches.values())).settler
+        for _ in range(4):
+            await two.seen()
+            await settler.settle()
+        assert two.state(name) == "SENT"
+        two.send(tx)  # it lands all the same
+        await until(lambda: two.state(name) == "FINAL")
