@@ -110,21 +110,22 @@ class Requests:
         number, intent, state, message, cost = row
         return Past(number, intent.hex(), State(state), signature, message or b"", cost)
 
-    def find_nonce(self, wallet: str, index: int, value: bytes) -> int | None:
-        """Return the name of this value of a nonce, None when nothing was reserved on it."""
-        query, name = "SELECT nonce FROM request WHERE nonce = ?", _nonce(wallet, index, value)
-        row = self._db.execute(query, (name,)).fetchone()
+    def find_unkilled(self, wallet: str, index: int, value: bytes) -> int | None:
+        """Return the name of a nonce's value that something was reserved on, until it is killed."""
+        query = "SELECT nonce FROM request LEFT JOIN upkeep USING (nonce)"
+        query += " WHERE nonce = ? AND upkeep.message IS NULL"
+        row = self._db.execute(query, (_nonce(wallet, index, value),)).fetchone()
         return row[0] if row else None
 
     def reserve(self, reservation: Reservation, at: Moment) -> Past:
         """Remember a message before it is signed, and count it; NonceUsed: its nonce is taken."""
         intent, digest = reservation.intent, bytes.fromhex(reservation.digest)
-        place = (intent.wallet, reservation.nonce_index, reservation.nonce_value)
-        if self.find_nonce(*place) is not None:
+        nonce = _nonce(intent.wallet, reservation.nonce_index, reservation.nonce_value)
+        if self._db.execute("SELECT 1 FROM request WHERE nonce = ?", (nonce,)).fetchone():
             raise NonceUsed
         message = hashlib.sha256(reservation.message).digest()
         with self._journal.entry(at, "reserve", digest, message, reservation.cost) as db:
-            key, nonce = _key(intent.requester, intent.request_id), _nonce(*place)
+            key = _key(intent.requester, intent.request_id)
             values = (key, digest, State.RESERVED, _UNSIGNED[1], nonce, at.wall, reservation.cost)
             done = db.execute("INSERT INTO request VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", values)
             number = int(done.lastrowid or 0)

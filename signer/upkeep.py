@@ -1,6 +1,7 @@
 """What no intent asks for: nonces opened and advanced, counted in a window of their own.
 
-But what kills a transfer of this journal is in no window, which custody could use up before.
+Each message counts once. The first that kills what this journal signed counts in no window, which
+custody could have used up.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ class Upkeep:
         self._freezes = Freezes(journal)
 
     def open(self, policy: Policy, job: wire.NonceOpen, at: Moment) -> Answer:
-        """Open one nonce account of the wallet's pool; each attempt is counted."""
+        """Open one nonce account of the wallet's pool; each attempt on another blockhash counts."""
         wallet = self._keys.held(policy, job.wallet)
         if isinstance(wallet, Refusal):
             return Answer(wallet)
@@ -46,18 +47,12 @@ class Upkeep:
         built = build_nonce_open(wallet, job)
         if isinstance(built, Refusal):
             return Answer(built)
-        message, cost = built
-        if refusal := self._refuse_window(policy, wallet, cost, at):
-            return Answer(refusal)
-        with self._journal.entry(at, "upkeep", wallet.name, message):
-            self._charge(wallet, cost, at)
-        return self._issue(wallet, message, cost, at)
+        return self._issue(policy, wallet, built, at)
 
     def advance(self, policy: Policy, job: wire.NonceAdvance, at: Moment) -> Answer:
         """Advance one nonce account, so that what stands on its value can never land.
 
-        Frozen, without a lease and for a disabled wallet too: it pays nobody, and costs a fee. The
-        first of a value that a transfer stands on is in no window; no message is counted twice.
+        Frozen, without a lease and for a disabled wallet too: it pays nobody, and costs a fee.
         """
         wallet = self._keys.held(policy, job.wallet)
         if isinstance(wallet, Refusal):
@@ -65,36 +60,30 @@ class Upkeep:
         built = build_nonce_advance(wallet, job)
         if isinstance(built, Refusal):
             return Answer(built)
-        message, cost = built
+        value = self._requests.find_unkilled(wallet.name, job.index, job.nonce_value)
+        return self._issue(policy, wallet, built, at, value)
+
+    def _issue(
+        self,
+        policy: Policy,
+        wallet: Wallet,
+        built: tuple[bytes, int],
+        at: Moment,
+        kills: int | None = None,
+    ) -> Answer:
+        (message, cost), place = built, (wallet.name, wallet.asset)
         name = hashlib.sha256(message).digest()[:16]
-        if not self._is_noted("message", name):
-            nonce = self._requests.find_nonce(wallet.name, job.index, job.nonce_value)
-            if nonce is not None and self._is_noted("nonce", nonce):
-                nonce = None
-            refusal = self._refuse_window(policy, wallet, cost, at) if nonce is None else None
+        query = "SELECT 1 FROM upkeep WHERE message = ?"
+        if not self._journal.db.execute(query, (name,)).fetchone():
+            counters = [_UPKEEP] if kills is None else []
+            known = usage(self._journal, place, counters)
+            counted = Counted(now=at.wall, tick=at.tick, usage=known)
+            refusal = check_windows(policy, wallet, counters, cost, counted)
             if refusal:
                 return Answer(refusal)
             with self._journal.entry(at, "upkeep", wallet.name, message) as db:
-                db.execute("INSERT INTO advanced VALUES (?, ?)", (name, nonce))
-                if nonce is None:
-                    self._charge(wallet, cost, at)
-        return self._issue(wallet, message, cost, at)
-
-    def _is_noted(self, column: str, value: bytes | int) -> bool:
-        query = f"SELECT 1 FROM advanced WHERE {column} = ?"  # noqa: S608
-        return self._journal.db.execute(query, (value,)).fetchone() is not None
-
-    def _refuse_window(
-        self, policy: Policy, wallet: Wallet, cost: int, at: Moment
-    ) -> Refusal | None:
-        known = usage(self._journal, (wallet.name, wallet.asset), [_UPKEEP])
-        counted = Counted(now=at.wall, tick=at.tick, usage=known)
-        return check_windows(policy, wallet, [_UPKEEP], cost, counted)
-
-    def _charge(self, wallet: Wallet, cost: int, at: Moment) -> None:
-        charge(self._journal, (wallet.name, wallet.asset), [_UPKEEP], cost, at.tick)
-
-    def _issue(self, wallet: Wallet, message: bytes, cost: int, at: Moment) -> Answer:
+                charge(self._journal, place, counters, cost, at.tick)
+                db.execute("INSERT INTO upkeep VALUES (?, ?)", (name, kills))
         signature = self._keys.sign(wallet, message)
         self._journal.issued([(signature, wallet.name, cost)], at)
         note = of_transaction(Note(wallet=wallet.name), message, signature, cost)

@@ -1,5 +1,6 @@
 """Opening nonce accounts: no intent asks for it, so its bounds and its count are all there is."""
 
+import itertools
 from collections.abc import Callable
 
 from custody.chains.solana_checks import check_nonce_open
@@ -10,6 +11,7 @@ from tests.signing import SignerRig, nonce_open
 
 MakeRig = Callable[[bytes], SignerRig]
 MAXIMUM_FEE = 1_000_000
+_blockhashes = (number.to_bytes(32, "big") for number in itertools.count())
 
 
 def budget(unit_limit: int, unit_price: int = 0) -> wire.ComputeBudget:
@@ -53,7 +55,7 @@ def test_what_lies_outside_the_bounds_is_refused(rig: SignerRig) -> None:
 def opens_left(rig: SignerRig) -> int:
     """Try until it is refused; return how many were signed."""
     signed = 0
-    while (result := rig.ask(nonce_open(0, signed.to_bytes(32, "big")))).HasField("signed"):
+    while (result := rig.ask(nonce_open(0, next(_blockhashes)))).HasField("signed"):
         signed += 1
     assert result.refusal.code == Code.WINDOW_EXCEEDED
     assert result.refusal.rule == "wallets.hot-sol.windows.upkeep"
@@ -66,11 +68,14 @@ def test_attempts_are_counted_in_the_upkeep_window_over_a_restart(make_rig: Make
     assert opens_left(rig) == 5
     rig.restart()
     assert opens_left(rig) == 0
-    earliest = rig.ask(nonce_open()).refusal.earliest_time
+    again = nonce_open(2)
+    earliest = rig.ask(again).refusal.earliest_time
     rig.now = earliest - 1
     assert opens_left(rig) == 0
     rig.now = earliest
-    assert opens_left(rig) == 5
+    signed = rig.signed(again)
+    assert opens_left(rig) == 4
+    assert rig.signed(again) == signed, "the same bytes land once, so they count once"
 
 
 def test_rent_and_fees_are_counted(make_rig: MakeRig) -> None:
