@@ -173,7 +173,11 @@ class Chain:
                 self._since.pop(view.address, None)
             elif now - self._since.setdefault(view.address, now) >= TELL_SECONDS:
                 self._since[view.address] = math.inf  # told once
-                self._parts.alarm("NODE", f"node {view.address} does not count", view.problem)
+                self._parts.alarm(
+                    "NODE",
+                    f"the watchtower cannot go by node {view.address}, so it gives no lease",
+                    view.problem,
+                )
         well = all(not self.problem(key) for key in self._parts.links)
         if well != self._well:
             self._well = well
