@@ -96,8 +96,10 @@ class Chain:
 
     async def _nonces(self, wallet: Wallet, pool: list[str]) -> dict[str, str]:
         about = f"the nonces of {wallet.name}"
-        answers = await self._nodes.all(lambda node: node.nonces(pool, wallet.address), about)
-        self._nodes.answered(about)
+        try:
+            answers = await self._nodes.all(lambda node: node.nonces(pool, wallet.address), about)
+        finally:  # who asks is told; nobody may ever ask again
+            self._nodes.answered(about)
         _, read = answers[0]
         if any(other != read for _, other in answers):
             raise NodeError("the nodes differ about nonces: ask again")

@@ -84,6 +84,16 @@ async def test_a_lying_node_pauses_and_proves_nothing(rig: TowerRig, lie: str) -
         await until(lambda: suspects_of(rig) == [stolen])
 
 
+async def test_what_is_asked_once_leaves_no_problem_behind(rig: TowerRig) -> None:
+    """Nobody may ask again, and a node that answers all the rest would never count again."""
+    async with rig.running() as tower:
+        await rig.well()
+        rig.between.alter = only("getMultipleAccounts", lambda _: {"no": "answer"})
+        with pytest.raises(NodeError):
+            await tower.nonce_values(rig.policy, AUDIT)
+        assert tower.problem(AUDIT) == ""
+
+
 async def test_one_of_two_nodes_can_hide_nothing(two: TowerRig) -> None:
     async with two.running():
         await two.well()
