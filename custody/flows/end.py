@@ -10,7 +10,7 @@ import structlog
 
 from custody.domain import receipts
 from custody.domain.states import ENDS, Event, Waiting
-from custody.flows import checks
+from custody.flows import checks, waits
 from custody.flows.parts import WorkerParts
 from custody.flows.rows import alone
 from custody.flows.signature import statement, take_early, whole
@@ -81,6 +81,9 @@ async def _take(policy: Policy, result: wire.Result, connection: Connection, row
             # A recovered signer never signs it, but cannot swear that the lost journal did not.
             log.error("older than the signer's journal", next="docs/runbooks/recover.md")
             await withdrawals.postpone(connection, row, Waiting.OPERATOR, REFUSED_SECONDS)
+        case "refusal" if result.refusal.code == Code.LEASE_MISSING:
+            # It has just started: the watchtower will confirm its journal in a moment.
+            await withdrawals.postpone(connection, row, Waiting.LEASE, waits.SECONDS)
         case outcome:
             said = result.refusal if outcome == "refusal" else outcome
             log.error("not ended by the signer", said=str(said))

@@ -96,8 +96,10 @@ class Chain:
 
     async def _nonces(self, wallet: Wallet, pool: list[str]) -> dict[str, str]:
         about = f"the nonces of {wallet.name}"
-        answers = await self._nodes.all(lambda node: node.nonces(pool, wallet.address), about)
-        self._nodes.answered(about)
+        try:
+            answers = await self._nodes.all(lambda node: node.nonces(pool, wallet.address), about)
+        finally:  # who asks is told; nobody may ever ask again
+            self._nodes.answered(about)
         _, read = answers[0]
         if any(other != read for _, other in answers):
             raise NodeError("the nodes differ about nonces: ask again")
@@ -173,7 +175,8 @@ class Chain:
                 self._since.pop(view.address, None)
             elif now - self._since.setdefault(view.address, now) >= TELL_SECONDS:
                 self._since[view.address] = math.inf  # told once
-                self._parts.alarm("NODE", f"node {view.address} does not count", view.problem)
+                words = f"no leases: the watchtower cannot rely on node {view.address}"
+                self._parts.alarm("NODE", words, view.problem)
         well = all(not self.problem(key) for key in self._parts.links)
         if well != self._well:
             self._well = well

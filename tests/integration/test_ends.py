@@ -1,8 +1,9 @@
 """ENDING and funds: what is called ended cannot be paid; what comes in is for who waits."""
 
+from datetime import timedelta
 from typing import LiteralString
 
-from custody.flows import end, sign
+from custody.flows import end, sign, waits
 from custody.flows.signature import statement
 from custody.store.withdrawals import Row
 from kura.signer.v1 import signer_pb2 as wire
@@ -48,6 +49,23 @@ async def test_without_the_signer_nothing_ends(house: House) -> None:
     waiting = await house.row(row)
     assert (waiting.state, waiting.ending, waiting.waiting_for) == ("ENDING", "CANCELLED", "SIGNER")
     house.gateway.unreachable = False
+    await house.step()
+    assert (await house.row(row)).state == "CANCELLED"
+
+
+async def test_a_signer_that_has_just_started_ends_nothing_before_its_lease(house: House) -> None:
+    """It comes in a moment, so the end is asked for again in a moment."""
+    await house.ready()
+    row = await house.create()
+    await house.cancel(row)
+    await house.stop()
+    await house.start()
+    house.tower.leasing = False
+    await end.ask(house.parts)
+    waiting = await house.row(row)
+    assert (waiting.state, waiting.ending, waiting.waiting_for) == ("ENDING", "CANCELLED", "LEASE")
+    assert waiting.retry_at - waiting.update_time == timedelta(seconds=waits.SECONDS)
+    house.tower.leasing = True
     await house.step()
     assert (await house.row(row)).state == "CANCELLED"
 

@@ -147,6 +147,7 @@ async def test_killing_again_changes_nothing_and_only_what_is_signed_is_killed(
         refused = await kill.kill_withdrawal(house.parts, "alice", row.digest)
         assert isinstance(refused, Refusal)
         assert refused.code is outcome
+        assert "its requester cancels it, or an approver rejects it" in refused.message
     await house.step()
     missing = await kill.kill_withdrawal(house.parts, "alice", "ab" * 32)
     assert isinstance(missing, Refusal)

@@ -1,6 +1,7 @@
 """Nodes that lie, hide, stand still, are away or of another network: they pause, and no more."""
 
 import base64
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,11 +77,21 @@ async def test_a_lying_node_pauses_and_proves_nothing(rig: TowerRig, lie: str) -
         await rig.well()
         rig.between.alter = only("getTransaction", told[lie])
         stolen = rig.send(rig.sign(rig.wallet.pay(stranger())))
-        await until(lambda: rig.tower.problem(AUDIT).startswith("node "))
+        await until(lambda: re.match("node [^ ]+: ", rig.tower.problem(AUDIT)) is not None)
         await until(lambda: rig.kinds() == ["NODE"])
         assert suspects_of(rig) == []
         rig.between.alter = None  # honest again: nothing was missed
         await until(lambda: suspects_of(rig) == [stolen])
+
+
+async def test_what_is_asked_once_leaves_no_problem_behind(rig: TowerRig) -> None:
+    """Nobody may ask again, and a node that answers all the rest would never count again."""
+    async with rig.running() as tower:
+        await rig.well()
+        rig.between.alter = only("getMultipleAccounts", lambda _: {"no": "answer"})
+        with pytest.raises(NodeError):
+            await tower.nonce_values(rig.policy, AUDIT)
+        assert tower.problem(AUDIT) == ""
 
 
 async def test_one_of_two_nodes_can_hide_nothing(two: TowerRig) -> None:
