@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import grpc
 
@@ -21,6 +22,11 @@ OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
+_NO_ANSWER = {
+    "Connection refused": "nothing listens there",
+    "hostname lookup error": "no host has this name",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not of the CA in the settings",
+}
 # What ends a stream that is to be opened again, when no refusal comes with it.
 _BREAKS = RETRIED | {
     grpc.StatusCode.CANCELLED,
@@ -42,7 +48,17 @@ class CustodyUnreachableError(Exception):
 
     def __init__(self, target: str, status: grpc.StatusCode, details: str | None) -> None:
         self.status = status
-        super().__init__(f"custody at {target}: {status.name}: {details}")
+        super().__init__(f"custody at {target}: {no_answer(status, details)}")
+
+
+def no_answer(status: grpc.StatusCode, details: str | None) -> str:
+    """Return why a call has no answer, in an operator's words where gRPC's are none."""
+    for part, words in _NO_ANSWER.items():
+        if part in (details or ""):
+            return words
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return "no answer in time"
+    return f"{status.name}: {unquote(details or '')}"  # gRPC writes [::1] as %5B::1%5D
 
 
 def failed(target: str, error: grpc.RpcError) -> CustodyRefused | CustodyUnreachableError:

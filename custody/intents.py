@@ -128,8 +128,16 @@ def asks_the_same(past: wire.Withdrawal, intent: Signed) -> bool:
 def open_config(
     file: str | Path, passphrase: Callable[[], bytes] | None
 ) -> tuple[ClientConfig, SigningKey | None]:
-    """Return the settings and the key that they name, when they name one."""
+    """Return the settings and the key that they name, when they name one.
+
+    Who has a key asks for withdrawals, whose ends it believes by [audit_keys] only: ConfigError
+    now, not at the first end.
+    """
     config = read_config(Path(file))
+    if config.signing_key and not config.audit_keys:
+        words = f"{config.file}: a requester needs a table [audit_keys], or no end is believed: for"
+        words += ' each wallet, WALLET = ["ed25519:…"], its signer in the policy;'
+        raise ConfigError(f"{words} ask the officers, not custody (docs/integration.md)")
     ask = passphrase or _refuse_passphrase
     return config, load_key(config.signing_key, ask) if config.signing_key else None
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from custody.answers import OPTIONS
+from custody.answers import OPTIONS, no_answer
 from custody.tls import TlsFiles
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2_grpc
@@ -83,7 +83,7 @@ class WatchtowerClient:
         try:
             return await method(request, timeout=ANSWER_SECONDS)
         except grpc.RpcError as error:
-            words = f"watchtower at {self._target}: {error.code().name}: {error.details()}"
+            words = f"watchtower at {self._target}: {no_answer(error.code(), error.details())}"
             raise WatchtowerUnreachableError(words) from error
 
     def _each(self, items: Sequence[wire.SignedStatement], asked: int) -> list[Signed | None]:

@@ -45,7 +45,8 @@ NEXT: dict[Code, str] = {
     Code.POLICY_VETOED: "talk to the officer who vetoed it, then propose another version",
     Code.VETO_INVALID: "an officer signs a veto with custody policy veto",
     Code.ELAPSED_INVALID: "look at the watchtower's key in the policy: custody watchtower status",
-    Code.LEASE_MISSING: "nothing: it is signed with a new lease: custody watchtower status",
+    Code.LEASE_MISSING: "look at the watchtower: custody watchtower status; if it does not run,"
+    " start it: custody serve watchtower",
     Code.LEASE_INVALID: "nothing: the watchtower makes another; custody watchtower status",
     Code.FROZEN: "a quorum lifts it when the cause is known: custody freeze list, then lift",
     Code.FREEZE_INVALID: "an officer freezes with custody freeze create",

@@ -9,6 +9,7 @@ its fee, except where it is only an upper bound:
   many others another;
 - upkeep is bound by its count: what a rent costs at most is the chain's affair.
 What stays in our own wallets does not leave: of a rule for own wallets only the fees count.
+The first advance of a withdrawal's nonce is in no window, and in no row: see `advance_fees`.
 Custody is the attacker's in every position, so each figure holds what it can burn by itself.
 """
 
@@ -83,6 +84,19 @@ def blast_radius(policy: Policy, wallet: Wallet, destinations: int | None = None
         if not any(before.within(position) and amounts == known for before, known in kept):
             kept.append((position, amounts))
             yield from rows
+
+
+def advance_fees(wallet: Wallet) -> Iterator[tuple[Period, int]]:
+    """Yield the most base units that advances burn for the withdrawals of any period.
+
+    Each withdrawal can be followed by one at the highest fee that no window counts.
+    """
+    scopes = (Scope.WALLET, Scope.APPROVED) if wallet.enabled else ()
+    counts = [
+        Source(of, tuple(Limit(w.period, w.count) for w in wallet.windows if w.scope is of), 1)
+        for of in scopes
+    ]
+    yield from ((period, most(counts, period.value)[0] * wallet.maximum_fee) for period in Period)
 
 
 def positions(policy: Policy, wallet: Wallet, destinations: int | None) -> Iterator[Position]:

@@ -315,11 +315,13 @@ class Elapsed:
 class Theft:
     """A transaction on the chain that no receipt covers. The signer checks it; believes nothing.
 
-    `transaction`: its bytes in hex; `blockhash`: a recent one, in hex; `balance`: what is left.
+    `wallet`: whose key signed it; `transaction`: its bytes in hex; `blockhash`: a recent one, in
+    hex; `balance`: what the wallet has left.
     """
 
     KIND: ClassVar = "kura.theft.v1"
     key: Key
+    wallet: Name
     transaction: TransactionBytes
     blockhash: Digest
     balance: Total

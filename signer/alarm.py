@@ -1,8 +1,8 @@
 """ALARM_SWEEP: a theft that this signer has checked itself, then the freeze, then the ladder.
 
 The watchtower's word is only where to look. What proves a theft is the stolen transaction: a valid
-signature of a hot wallet's key that this journal did not give. Then all wallets are frozen, and
-what is left goes to the address that the policy pins, without lease or officer.
+signature of the named hot wallet's key that this journal did not give. Then all wallets are frozen,
+and what is left of that one goes to the address that the policy pins, without lease or officer.
 """
 
 import hashlib
@@ -36,20 +36,19 @@ class Alarm:
         theft = self._open(policy, Signed(job.theft.statement, job.theft.signature))
         if isinstance(theft, Refusal):
             return Answer(theft)
+        wallet = self._hot(policy, theft.wallet)
+        if isinstance(wallet, Refusal):
+            return Answer(wallet)
         stolen = bytes.fromhex(theft.transaction)
-        words = "it is signed by no hot wallet of this signer"
-        for wallet in self._hot(policy):
-            proof = open_theft(self._keys.wallets[wallet.name], stolen)
-            if isinstance(proof, Refusal):
-                words = proof.message
-                continue
-            own = self._note(wallet, proof, stolen)
-            if own is None:
-                self._freezes.freeze_all(stolen, at)
-                return self._ladder(wallet, theft, at)
+        proof = open_theft(self._keys.wallets[wallet.name], stolen)
+        if isinstance(proof, Refusal):
+            return Answer(proof)
+        own = self._note(wallet, proof, stolen)
+        if own:
             words = "this signer signed it itself: here is its receipt"
             return Answer(Refusal(Code.THEFT_UNPROVEN, words), (own,))
-        return Answer(Refusal(Code.THEFT_UNPROVEN, words))
+        self._freezes.freeze_all(stolen, at)
+        return self._ladder(wallet, theft, at)
 
     def _open(self, policy: Policy, signed: Signed) -> Theft | Refusal:
         try:
@@ -61,13 +60,13 @@ class Alarm:
             return Refusal(Code.THEFT_UNPROVEN, words, field="key")
         return theft
 
-    def _hot(self, policy: Policy) -> list[Wallet]:
-        held = (self._keys.held(policy, name) for name in policy.wallets)
-        return [
-            wallet
-            for wallet in held
-            if isinstance(wallet, Wallet) and wallet.tier is WalletTier.HOT
-        ]
+    def _hot(self, policy: Policy, name: str) -> Wallet | Refusal:
+        wallet = self._keys.held(policy, name)
+        if isinstance(wallet, Refusal):
+            return Refusal(Code.THEFT_UNPROVEN, wallet.message, field="wallet")
+        if wallet.tier is not WalletTier.HOT:
+            return Refusal(Code.THEFT_UNPROVEN, f"{name} is no hot wallet", field="wallet")
+        return wallet
 
     def _note(self, wallet: Wallet, proof: Proof, stolen: bytes) -> Note | None:
         """Return what a receipt says of a transaction that the journal knows; None for none."""

@@ -82,6 +82,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if serving:
         yield from serving
         return
+    fit = True
+    for finding in _at_rest(settings):
+        yield finding
+        fit &= finding.signs or not finding.do
+    if fit:
+        found = "no signer serves: nothing is signed, though nothing here keeps it from that"
+        yield Finding("serving", found, "start signer serve", signs=True)
+
+
+def _at_rest(settings: Settings) -> Iterator[Finding]:
     yield _isolation()
     journal = _journal(settings)
     if isinstance(journal, Finding):

@@ -42,7 +42,7 @@ class Guard:
         self._versions = Versions(self._governance)
         self._transfers = Transfers(journal, self._keys, requests, self._leases)
         self._alarm = Alarm(journal, self._keys, requests)
-        self._upkeep = Upkeep(journal, self._keys, self._leases)
+        self._upkeep = Upkeep(journal, self._keys, requests, self._leases)
         self._lock = anchor.find_lock(journal, token.records())
         self._anchored = anchor.Anchored(token, journal)
         if self._lock is None:

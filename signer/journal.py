@@ -23,20 +23,23 @@ CREATE TABLE meta (
   id INTEGER PRIMARY KEY CHECK (id = 1), journal TEXT NOT NULL, created INTEGER NOT NULL,
   recovered INTEGER, sequence INTEGER NOT NULL, head BLOB NOT NULL,
   wall INTEGER NOT NULL, steady INTEGER NOT NULL, boot TEXT NOT NULL, tick INTEGER NOT NULL,
-  file INTEGER NOT NULL, epoch TEXT NOT NULL, watchtower TEXT NOT NULL
+  file INTEGER NOT NULL, epoch TEXT NOT NULL, watchtower TEXT NOT NULL, confirmed INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE head (sequence INTEGER PRIMARY KEY, head BLOB NOT NULL) STRICT;
 
 CREATE TABLE request (
   number INTEGER PRIMARY KEY, key BLOB NOT NULL, intent BLOB NOT NULL, state INTEGER NOT NULL,
-  signature BLOB, nonce INTEGER UNIQUE, time INTEGER NOT NULL
+  signature BLOB, nonce INTEGER UNIQUE, time INTEGER NOT NULL, cost INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX request_key ON request (substr(key, 1, 8));
 CREATE TABLE message (
-  number INTEGER PRIMARY KEY, message BLOB NOT NULL, cost INTEGER NOT NULL, time INTEGER NOT NULL
+  number INTEGER PRIMARY KEY, message BLOB NOT NULL, time INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE issued (
   id BLOB PRIMARY KEY, wallet TEXT NOT NULL, cost INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE advanced (
+  message BLOB PRIMARY KEY, nonce INTEGER UNIQUE
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE committed (
   wallet TEXT NOT NULL, asset TEXT NOT NULL, amount INTEGER NOT NULL, PRIMARY KEY (wallet, asset)
@@ -74,7 +77,7 @@ CREATE TABLE book_entry (
   PRIMARY KEY (network, address, memo)
 ) STRICT, WITHOUT ROWID;
 """
-_HEADS_KEPT = 4096  # more than one frame adds
+_HEADS_KEPT = 4096  # more than one frame adds; and all since the entry that a lease named last
 _NOTHING = bytes(32)
 _LOG_ENTRIES = 256  # then SQLite's log goes into the file
 _FILE_NUMBER = slice(60, 64)  # in the file's header: user_version
@@ -134,7 +137,7 @@ class Journal:
             *(0, _NOTHING),
             *(at.wall, at.steady, at.boot, at.tick, file),
         )
-        db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '')", values)
+        db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', 0)", values)
         db.execute("INSERT INTO head VALUES (0, ?)", (_NOTHING,))
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # raises where closing would hide a full disk
         db.close()
@@ -153,6 +156,10 @@ class Journal:
         """Return the head after that many entries; None when there are fewer, or long more."""
         row = self.db.execute("SELECT head FROM head WHERE sequence = ?", (sequence,)).fetchone()
         return row[0] if row else None
+
+    def confirm(self, sequence: int) -> None:
+        """Note the entry that a lease named: no later lease names one before it."""
+        self.db.execute("UPDATE meta SET confirmed = ? WHERE confirmed < ?", (sequence, sequence))
 
     def issued(self, signed: Sequence[tuple[bytes, str, int]], at: Moment) -> None:
         """Remember what no intent asked for: each signature, its wallet, its cost in base units."""
@@ -182,7 +189,11 @@ class Journal:
                 (sequence, head, *moment, self._file),
             )
             self.db.execute("INSERT INTO head VALUES (?, ?)", (sequence, head))
-            self.db.execute("DELETE FROM head WHERE sequence <= ?", (sequence - _HEADS_KEPT,))
+            self.db.execute(
+                "DELETE FROM head WHERE sequence <= ? AND sequence <"
+                " (SELECT CASE confirmed WHEN 0 THEN sequence ELSE confirmed END FROM meta)",
+                (sequence - _HEADS_KEPT,),
+            )
         except BaseException:
             self.db.execute("ROLLBACK")
             raise

@@ -76,6 +76,7 @@ class Leases:
             return refusal
         left = lease.expires - max(lease.time, at.tick, at.wall)
         self._lease, self._fresh_until = lease, at.steady + left
+        self._journal.confirm(lease.sequence)
         self._clock.lift(at, lease.time)
         return wire.Applied(digest=digest(signed.statement))
 
@@ -139,8 +140,8 @@ class Leases:
             words = f"the watchtower saw entry {lease.sequence} of this journal, which has "
             words += f"{self._journal.sequence}: it is an older copy"
             return Refusal(Code.LEASE_INVALID, words, field="sequence")
-        if head is not None and head.hex() != lease.head:
-            words = f"the watchtower saw another entry {lease.sequence} in this journal"
+        if head is None or head.hex() != lease.head:
+            words = f"the watchtower saw another entry {lease.sequence} than this journal has"
             return Refusal(Code.LEASE_INVALID, words, field="head")
         if abs(lease.time - at.wall) > DRIFT_MS:
             off = abs(lease.time - at.wall) // 1000

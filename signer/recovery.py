@@ -108,9 +108,11 @@ def apply(settings: Settings, options: argparse.Namespace) -> None:
     book = f"version {version}" if version else "empty: its quorum signs it anew, from version 1"
     print(f"address book  {book}")
     print(
-        "next          signer serve; hand this recovery to the watchtower, which waits until every"
+        "next          hand this recovery to the watchtower (custody recover submit), which waits"
     )
-    print("              nonce is advanced; every window starts full and opens again as it passes")
+    print(
+        "              until every nonce is advanced; then signer serve: every window starts full"
+    )
 
 
 @dataclass(frozen=True, slots=True)

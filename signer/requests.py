@@ -40,7 +40,7 @@ class NonceUsed(Exception):  # noqa: N818 - an answer of the journal, not a faul
 class Past:
     """What the journal holds of a request, its cost in base units.
 
-    `message` is b"" and `cost` 0 once they are no longer kept; `signature` b"" where there is none.
+    `message` is b"" once it is no longer kept; `signature` b"" where there is none.
     """
 
     number: int
@@ -94,7 +94,7 @@ class Requests:
             return None
         number, intent, state, signature, message, cost = row
         signature = b"" if signature in _UNSIGNED else signature
-        return Past(number, intent.hex(), State(state), signature, message or b"", cost or 0)
+        return Past(number, intent.hex(), State(state), signature, message or b"", cost)
 
     def find_signed(self, wallet: str, nonce_value: bytes, signature: bytes) -> Past | None:
         """Return what this signature is of, on this value of any of the wallet's nonces."""
@@ -108,22 +108,28 @@ class Requests:
         if row is None:
             return None
         number, intent, state, message, cost = row
-        return Past(number, intent.hex(), State(state), signature, message or b"", cost or 0)
+        return Past(number, intent.hex(), State(state), signature, message or b"", cost)
+
+    def find_nonce(self, wallet: str, index: int, value: bytes) -> int | None:
+        """Return the name of this value of a nonce, None when nothing was reserved on it."""
+        query, name = "SELECT nonce FROM request WHERE nonce = ?", _nonce(wallet, index, value)
+        row = self._db.execute(query, (name,)).fetchone()
+        return row[0] if row else None
 
     def reserve(self, reservation: Reservation, at: Moment) -> Past:
         """Remember a message before it is signed, and count it; NonceUsed: its nonce is taken."""
         intent, digest = reservation.intent, bytes.fromhex(reservation.digest)
-        nonce = _nonce(intent.wallet, reservation.nonce_index, reservation.nonce_value)
-        if self._db.execute("SELECT 1 FROM request WHERE nonce = ?", (nonce,)).fetchone():
+        place = (intent.wallet, reservation.nonce_index, reservation.nonce_value)
+        if self.find_nonce(*place) is not None:
             raise NonceUsed
         message = hashlib.sha256(reservation.message).digest()
         with self._journal.entry(at, "reserve", digest, message, reservation.cost) as db:
-            key = _key(intent.requester, intent.request_id)
-            values = (key, digest, State.RESERVED, _UNSIGNED[1], nonce, at.wall)
-            done = db.execute("INSERT INTO request VALUES (NULL, ?, ?, ?, ?, ?, ?)", values)
+            key, nonce = _key(intent.requester, intent.request_id), _nonce(*place)
+            values = (key, digest, State.RESERVED, _UNSIGNED[1], nonce, at.wall, reservation.cost)
+            done = db.execute("INSERT INTO request VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", values)
             number = int(done.lastrowid or 0)
-            kept = (number, reservation.message, reservation.cost, at.wall)
-            db.execute("INSERT INTO message VALUES (?, ?, ?, ?)", kept)
+            kept = (number, reservation.message, at.wall)
+            db.execute("INSERT INTO message VALUES (?, ?, ?)", kept)
             db.execute(
                 "INSERT INTO destination VALUES (?, ?, ?) ON CONFLICT (key)"
                 " DO UPDATE SET sent = min(sent, 9223372036854775807 - excluded.sent)"
@@ -171,7 +177,7 @@ class Requests:
             else:
                 key = _key(intent.requester, intent.request_id)
                 values = (key, bytes.fromhex(digest), State.ENDED, at.wall)
-                query = "INSERT INTO request VALUES (NULL, ?, ?, ?, NULL, NULL, ?)"
+                query = "INSERT INTO request VALUES (NULL, ?, ?, ?, NULL, NULL, ?, 0)"
                 db.execute(query, values)
             self._forget_sight(digest)
 

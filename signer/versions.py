@@ -14,9 +14,17 @@ from policies.differences import only_tightens
 from policies.durations import format_duration
 from policies.policy import Policy
 from policies.policy_file import parse_policy
-from policies.statements import Elapsed, Signed, StatementError, decode, digest, verify
+from policies.statements import (
+    LEASE_MS,
+    Elapsed,
+    Signed,
+    StatementError,
+    decode,
+    digest,
+    verify,
+)
 from signer.chains.solana_sweep import refuse_sweeps
-from signer.clock import DRIFT_MS, Moment
+from signer.clock import Moment
 from signer.governance import Governance
 
 VETOES_MAX = 64
@@ -92,8 +100,8 @@ class Versions:
         if elapsed.change != change:
             words = "it is about another version"
             return Refusal(Code.ELAPSED_INVALID, words, field="change")
-        if elapsed.time > at.wall + DRIFT_MS:
-            words = "it speaks of a time to come"
+        if abs(elapsed.time - at.wall) > LEASE_MS:
+            words = "it is not of now: the watchtower may know of a veto since; ask it again"
             return Refusal(Code.ELAPSED_INVALID, words, field="time")
         return None
 

@@ -385,6 +385,7 @@ def make_theft(transaction: bytes = b"stolen", **changes: Any) -> Theft:
     """Return the claim that these bytes are a theft of all but 7 SOL; key("watchtower") signs."""
     theft = Theft(
         key=public("watchtower"),
+        wallet="hot-sol",
         transaction=transaction.hex(),
         blockhash="b0" * 32,
         balance=7 * SOL,

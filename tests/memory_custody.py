@@ -168,6 +168,11 @@ class MemoryCustody(MemoryService):
         ended(self.withdrawals[request.name])
         return wire.CancelWithdrawalResponse(withdrawal=self._shown(request.name))
 
+    def kill_withdrawal(self, request: Any) -> wire.KillWithdrawalResponse:
+        killed = self.withdrawals[request.name]
+        killed.state, killed.ending = wire.WITHDRAWAL_STATE_ENDING, wire.WITHDRAWAL_STATE_FAILED
+        return wire.KillWithdrawalResponse(withdrawal=self._shown(request.name))
+
     def create_approval(self, request: Any) -> wire.CreateApprovalResponse:
         decode(Approval, request.approval.statement)
         self.withdrawals[request.parent].approvals.append(request.approval)

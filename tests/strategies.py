@@ -170,6 +170,7 @@ elapses = st.builds(Elapsed, key=keys, change=digests, time=times)
 thefts = st.builds(
     Theft,
     key=keys,
+    wallet=names,
     transaction=st.binary(min_size=1, max_size=64).map(bytes.hex),
     blockhash=digests,
     balance=totals,

@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from custody.cli.output import print_line, print_table
-from policies.blast_radius import UPKEEP, Position, Row, blast_radius, needed
+from policies.blast_radius import (
+    UPKEEP,
+    Position,
+    Row,
+    advance_fees,
+    blast_radius,
+    needed,
+)
 from policies.durations import format_duration, parse_period
 from policies.policy import Policy, Wallet
 from policies.units import format_units
@@ -54,7 +61,8 @@ def _print_wallet(policy: Policy, wallet: Wallet, rows: Sequence[Row]) -> None:
     table.append((key, *("everything" for _ in Period)))
     print_table(("an attacker who holds", *map(str, Period)), table)
     if not wallet.enabled:
-        print_line(f"  {wallet.name} is disabled: its signer pays nothing.")
+        words = "its signer pays nobody, but still advances nonces, for a fee"
+        print_line(f"  {wallet.name} is disabled: {words}.")
     for position, _ in positions:
         print_line(f"  {_name(policy, wallet, position)}: {_meaning(position)}.")
     print_line(f"  {key}: {_with_the_key(wallet, units)}.")
@@ -64,7 +72,16 @@ def _print_wallet(policy: Policy, wallet: Wallet, rows: Sequence[Row]) -> None:
     print_line(
         f"{words} yet final: so much lands after a freeze at most, unless the watchtower lies."
     )
+    print_line(f"On top, {_advances(wallet, units)}.")
     print_line("")
+
+
+def _advances(wallet: Wallet, units: Callable[[int], str]) -> str:
+    """Return what custody can burn besides: what kills a withdrawal must not wait for a window."""
+    words = "each withdrawal can be followed by one advance of its nonce, at"
+    words += f" {units(wallet.maximum_fee)} at most, which no window counts: for the withdrawals of"
+    fees = (f"{period} {units(amount)}" for period, amount in advance_fees(wallet))
+    return f"{words} any {', '.join(fees)}"
 
 
 def _with_the_key(wallet: Wallet, units: Callable[[int], str]) -> str:

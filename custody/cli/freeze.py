@@ -130,8 +130,13 @@ def lift(*, signatures: Signatures, yes: Yes = False) -> int:
     """
     config, orders, signed = settings(), _read(signatures), read_signatures(signatures)
     first = orders[0]
-    print_record((("signed by", ", ".join(order.person for order in orders)),))
-    print_record(lift_rows(first.epoch, first.freezes, _known()[1]))
+    people = dict.fromkeys(order.person for order in orders)
+    print_record((("signed by", ", ".join(people)),))
+    _, known, only = _known()
+    if not only and not {item.digest for item in known} & {*first.freezes}:
+        print_line("none of these freezes is in force any more: nothing was sent")
+        return 0
+    print_record(lift_rows(first.epoch, first.freezes, known))
     if not yes:
         confirm("lift them", epoch_after(first.epoch, first.freezes), otherwise="nothing was sent")
 

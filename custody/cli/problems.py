@@ -18,8 +18,8 @@ from policies.advice import NEXT
 from policies.codes import Code, Refusal
 
 _UNREACHABLE = (
-    "next: check that it runs and answers there, that ca, certificate and key in the settings are "
-    "of its CA, and that target is a name in its own certificate"
+    "next: start it if it does not run (custody serve api); check that ca, certificate and key in "
+    "the settings are of its CA, and that target is a name in its own certificate"
 )
 _IN_WORDS = (
     CommandError,

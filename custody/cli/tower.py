@@ -84,8 +84,8 @@ class Watchtower:
         except grpc.RpcError as error:
             if refusal := refusal_of(error):
                 raise CustodyRefused(refusal) from error
-            words = f"the watchtower at {self._target}: {error.code().name}: {error.details()}"
-            raise WatchtowerUnreachableError(words) from error
+            why = answers.no_answer(error.code(), error.details())
+            raise WatchtowerUnreachableError(f"the watchtower at {self._target}: {why}") from error
 
 
 def _statement(signed: Signed) -> wire.SignedStatement:

@@ -21,7 +21,7 @@ from custody.cli.session import (
     withdrawal_name,
 )
 from custody.cli.trust import UntrustedError, read_intent
-from custody.cli.withdrawal_record import print_withdrawal, state_words
+from custody.cli.withdrawal_record import heading_words, print_withdrawal, state_words
 from custody.client import State, UncertifiedError, state_of
 from custody.client_config import ClientConfig
 from custody.filters import WAITING
@@ -128,7 +128,7 @@ def cancel(name: Name, /) -> None:
     config, asked = settings(), withdrawal_name(name)
     with connect(config, own_key(config)) as custody:
         cancelled, policy = custody.cancel(asked), shown_policy(custody, config)
-    print_line(state_words(certified(cancelled, policy, config)))
+    print_line(heading_words(certified(cancelled, policy, config)))
 
 
 @app.command
@@ -142,7 +142,7 @@ def kill(name: Name, /) -> None:
     config, asked = settings(), withdrawal_name(name)
     with connect(config) as custody:
         killed, policy = custody.kill_withdrawal(asked), shown_policy(custody, config)
-    print_line(state_words(certified(killed, policy, config)))
+    print_line(heading_words(certified(killed, policy, config)))
 
 
 @app.command

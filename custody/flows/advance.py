@@ -153,7 +153,11 @@ async def _done(parts: WorkerParts, wallet: Wallet, item: Advance) -> bool:
         else:
             fee, ours = status.fee, True
     async with parts.database.transaction() as connection:
-        return await advances.done(connection, item, fee, landed=ours)
+        if not await advances.done(connection, item, fee, landed=ours):
+            return False
+        if ours and (stranded := await nonces.stranded_on(connection, item.wallet, item.index)):
+            await nonces.give_back(connection, stranded)
+        return True
 
 
 async def _used_by_transfer(parts: WorkerParts, item: Advance) -> bool:

@@ -62,15 +62,25 @@ async def confirm(parts: WorkerParts) -> bool:
 
 
 async def _start(connection: Connection, row: Row) -> bool:
-    signer = await signers.latest(connection)
-    if signer and checks.is_frozen(signer.freezes, row.wallet):
-        await withdrawals.postpone(connection, row, Waiting.FROZEN, FROZEN_SECONDS)
+    if await _is_held_back(connection, row):
         return False
     await withdrawals.move(connection, row, Event.BROADCAST, ACTOR)
     return True
 
 
+async def _is_held_back(connection: Connection, row: Row) -> bool:
+    """Have it wait when its wallet is frozen."""
+    signer = await signers.latest(connection)
+    if not signer or not checks.is_frozen(signer.freezes, row.wallet):
+        return False
+    await withdrawals.postpone(connection, row, Waiting.FROZEN, FROZEN_SECONDS)
+    return True
+
+
 async def _send(parts: WorkerParts, row: Row) -> bool:
+    async with parts.database.transaction() as connection:
+        if await _is_held_back(connection, row):
+            return False
     try:
         await parts.node.send(row.transaction or b"")
     except ChainError as error:

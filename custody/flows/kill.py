@@ -1,7 +1,7 @@
 """KillWithdrawal: a signed one is never to land; ENDING until that is certain (flows.fail)."""
 
 from custody.domain.audit import Kind
-from custody.domain.states import Event, State
+from custody.domain.states import TRANSITIONS, Event, State
 from custody.flows import end
 from custody.flows.parts import Parts
 from custody.store import advances, audit, withdrawals
@@ -22,6 +22,8 @@ async def kill_withdrawal(parts: Parts, who: str, intent_digest: str) -> Row | R
             return row
         if row.state not in _KILLABLE or row.nonce is None:
             words = f"the withdrawal is {row.state}: only what is signed and not paid is killed"
+            if (row.state, Event.CANCEL) in TRANSITIONS:
+                words += "; its requester cancels it, or an approver rejects it"
             return Refusal(Code.TOO_LATE, words)
         subject = f"withdrawals/{row.digest}"
         await audit.record(connection, Kind.ORDER, "KILL", actor=who, subject=subject)

@@ -34,7 +34,7 @@ _WAITING_WORDS = {
     Waiting.RECALL: "look whether earlier transactions become final: they are signed as these do",
     Waiting.POLICY: "the policy has disabled their wallet: a version of it enables it again"
     " (custody policy propose), or their requesters cancel them",
-    Waiting.LEASE: "nothing: they go on when the watchtower lets them: custody watchtower status",
+    Waiting.LEASE: f"the watchtower's word; {NEXT[Code.LEASE_MISSING]}",
     Waiting.FROZEN: "a quorum lifts the freeze when its cause is known: custody freeze list",
     Waiting.NODE: "look at the node, and at the worker's log",
     Waiting.SIGNER: "look at what refuses them: custody withdrawal list --waiting-for SIGNER, then"
@@ -148,7 +148,15 @@ def _leases(facts: Facts) -> Iterator[str]:
     for signer in facts.signers[:1]:
         heard = facts.now - signer.seen <= SILENT_AFTER and not signer.locked
         if heard and signer.lease_until <= facts.now.timestamp() * 1000:
-            yield f"signing is paused, the signer has no lease: {NEXT[Code.LEASE_MISSING]}"
+            yield f"signing is paused, {_lease(facts, signer)}: {NEXT[Code.LEASE_MISSING]}"
+
+
+def _lease(facts: Facts, signer: SignerSeen) -> str:
+    if not signer.lease_until:
+        return "the signer has no lease"
+    over = datetime.fromtimestamp(signer.lease_until / 1000, UTC)
+    ago = words(facts.now - over)
+    return f"the signer has no lease: it ran out {ago} ago, at {over:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _and(names: Collection[str]) -> str:

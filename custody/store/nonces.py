@@ -157,6 +157,19 @@ async def of_before(connection: Connection, wallet: str, journal: str) -> list[i
     return [index for (index,) in rows]
 
 
+async def stranded_on(connection: Connection, wallet: str, index: int) -> str | None:
+    """Return the ENDING withdrawal that has the account and no transaction that custody knows.
+
+    Once the account is advanced it has no use for it: what a lost journal signed can never land.
+    """
+    query = (
+        "SELECT digest FROM nonce JOIN withdrawal ON digest = holder"
+        " WHERE (nonce.wallet, index) = (%s, %s) AND state = 'ENDING' AND ending <> 'FAILED'"
+    )
+    row = await (await connection.execute(query, (wallet, index))).fetchone()
+    return row[0] if row else None
+
+
 async def forget_value(connection: Connection, wallet: str, index: int) -> None:
     """Let nobody take the account until its value is read again."""
     query = "UPDATE nonce SET value = NULL WHERE (wallet, index) = (%s, %s) AND holder IS NULL"

@@ -6,8 +6,11 @@ One that could not be told is told again, after a restart too; nothing ever wait
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from subprocess import DEVNULL, PIPE
 
 import structlog
@@ -121,10 +124,13 @@ class Alarms:
 
 
 async def _run(command: Sequence[str], data: bytes) -> str:
-    """Return why the command did not take the alarm, "" when it did."""
+    """Return why the command did not take the alarm, "" when it did.
+
+    When its time is over, what it has started ends with it.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL
+            *command, stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
         )
     except OSError as error:
         return f"it cannot be started: {error.strerror}"
@@ -135,6 +141,7 @@ async def _run(command: Sequence[str], data: bytes) -> str:
         return f"it took longer than {COMMAND_SECONDS:.0f} seconds"
     finally:
         if process.returncode is None:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its session: its children too
             await process.wait()
     return f"it ended with {process.returncode}" if process.returncode else ""

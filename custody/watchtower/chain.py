@@ -175,7 +175,8 @@ class Chain:
                 self._since.pop(view.address, None)
             elif now - self._since.setdefault(view.address, now) >= TELL_SECONDS:
                 self._since[view.address] = math.inf  # told once
-                self._parts.alarm("NODE", f"node {view.address} does not count", view.problem)
+                words = f"no leases: the watchtower cannot rely on node {view.address}"
+                self._parts.alarm("NODE", words, view.problem)
         well = all(not self.problem(key) for key in self._parts.links)
         if well != self._well:
             self._well = well

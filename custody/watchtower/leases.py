@@ -38,7 +38,6 @@ from policies.statements import (
 
 ROUND_SECONDS = 5.0
 QUESTION_BYTES = 32
-_LOST = "stop the signer, find out who put an older journal there: signer doctor"
 log = structlog.get_logger()
 
 
@@ -236,15 +235,10 @@ def _policy(parts: Parts, key: str, hello: Hello, file: bytes) -> Policy | None:
 
 def _note_lost(parts: Parts, link: Link, problem: Problem) -> None:
     """Raise the alarm when it begins; a journal that went back is lost until it is recovered."""
-    before = signers.find(parts.database, link.audit_key)
     if problem.cause is Cause.ROLLBACK:
-        if before and before.seen.lost:
-            return
-        with parts.database.transaction() as db:
-            signers.mark_lost(db, link.audit_key, problem.words)
-    elif link.problem == problem:
-        return
-    parts.alarm("ROLLBACK", f"{problem.words} ({link.audit_key})", _LOST)
+        signers.lose(parts, link.audit_key, problem.words)
+    elif link.problem != problem:
+        parts.alarm("ROLLBACK", f"{problem.words} ({link.audit_key})", signers.LOST)
 
 
 def _say(link: Link, problem: Problem | None) -> None:

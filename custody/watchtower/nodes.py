@@ -124,7 +124,7 @@ class Nodes:
         """Return the first node's problem that has one; "" when all is well."""
         for node in self.each:
             if words := self.problem_of(node):
-                return f"node {node.name} {words}"
+                return f"node {node.name}: {words}"
         return ""
 
     async def all(self, question: Callable[[HistoryNode], Awaitable[T]], about: str) -> list[T]:

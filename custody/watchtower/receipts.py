@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS signed (
   height INTEGER NOT NULL DEFAULT 0,
   receipt BLOB NOT NULL
 );
+CREATE UNIQUE INDEX IF NOT EXISTS signed_intent ON signed (intent) WHERE intent <> '';
 CREATE INDEX IF NOT EXISTS signed_sent ON signed (wallet) WHERE state = 'SENT';
 CREATE INDEX IF NOT EXISTS signed_seen ON signed (wallet, slot) WHERE state = 'SEEN';
 CREATE INDEX IF NOT EXISTS signed_advance ON signed (nonce_account, nonce_value)
@@ -73,10 +74,12 @@ class Waiting:
     """A signed transaction that is not on the chain yet. Accounts in base58, values in hex.
 
     `held`: the newest finalised slot at which its nonce account was seen with its value, 0 before.
-    `height`: how many blocks there were when it was first looked for, 0 before.
+    `height`: how many blocks there were when it was first looked for, 0 before. `intent`: its
+    digest, "" for what no withdrawal asked for.
     """
 
     transaction_id: str
+    intent: str
     nonce_account: str
     nonce_value: str
     held: int
@@ -91,15 +94,25 @@ class Cursor:
     slot: int = 0
 
 
+class SignedTwiceError(Exception):
+    """A signer gave receipts for two transactions of one intent: its journal was put back."""
+
+
 def store(connection: sqlite3.Connection, receipt: Receipt, data: bytes) -> None:
     """Keep a verified receipt, inside the caller's transaction; again does no harm.
 
-    A refusal moves nothing and is not kept.
+    A refusal moves nothing and is not kept. SignedTwiceError, and nothing is written, when another
+    transaction of the same intent is kept.
     """
     if receipt.outcome == "ended":
         connection.execute("INSERT OR IGNORE INTO ended VALUES (?, ?)", (receipt.intent, data))
     if receipt.outcome != "signed":
         return
+    query = "SELECT transaction_id FROM signed WHERE intent = ? AND intent <> ''"
+    for (other,) in connection.execute(query, (receipt.intent,)):
+        if other != receipt.transaction_id:
+            words = f"{other} and {receipt.transaction_id} were both signed for one withdrawal"
+            raise SignedTwiceError(words)
     values = (receipt.transaction_id, *_journal(receipt), receipt.intent, receipt.amount)
     nonce = (receipt.nonce_account, receipt.nonce_value, data)
     added = connection.execute(
@@ -161,7 +174,7 @@ def lose_sight(database: Database, ids: Sequence[str]) -> None:
 def waiting(database: Database, wallet: str) -> list[Waiting]:
     """Return what is signed and was not seen."""
     query = (
-        "SELECT transaction_id, nonce_account, nonce_value, held, height FROM signed"
+        "SELECT transaction_id, intent, nonce_account, nonce_value, held, height FROM signed"
         " WHERE wallet = ? AND state = 'SENT'"
     )
     return [Waiting(*row) for row in database.rows(query, wallet)]

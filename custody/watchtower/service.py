@@ -21,6 +21,7 @@ from custody.watchtower.alarms import Alarms
 from custody.watchtower.counters import RECEIPTS, REFUSED
 from custody.watchtower.leases import SignerError, deliver, look
 from custody.watchtower.parts import Chain, Link, Parts
+from custody.watchtower.receipts import SignedTwiceError
 from custody.watchtower.status import status
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2_grpc
@@ -87,15 +88,27 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
 
     async def _take(self, given: Sequence[bytes]) -> wire.SubmitReceiptsResponse:
         opened = [self._opened(data) async for data in _in_turns(given)]
+        twice: dict[int, SignedTwiceError] = {}
         with self._parts.database.transaction() as db:
-            for receipt, data in zip(opened, given, strict=True):
-                if receipt:
+            for place, (receipt, data) in enumerate(zip(opened, given, strict=True)):
+                if receipt is None:
+                    continue
+                try:
                     receipts.store(db, receipt, data)
-                    where = (receipt.key, receipt.journal, receipt.sequence, receipt.head)
-                    signers.see(db, *where)
+                except SignedTwiceError as error:
+                    twice[place] = error
+                    continue
+                where = (receipt.key, receipt.journal, receipt.sequence, receipt.head)
+                signers.see(db, *where)
+        for place, conflict in twice.items():
+            if receipt := opened[place]:
+                signers.lose(self._parts, receipt.key, str(conflict))
+        taken = [
+            data if receipt and place not in twice else b""
+            for place, (receipt, data) in enumerate(zip(opened, given, strict=True))
+        ]
         acks = [
-            self._ack(data) if receipt else wire.SignedStatement()
-            async for receipt, data in _in_turns(list(zip(opened, given, strict=True)))
+            self._ack(data) if data else wire.SignedStatement() async for data in _in_turns(taken)
         ]
         return wire.SubmitReceiptsResponse(acks=acks)
 
@@ -162,11 +175,13 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         self, request: wire.CreateVetoRequest
     ) -> wire.CreateVetoResponse | Refusal:
         """Store a veto; the signers are told at once."""
-        veto = versions.veto(self._parts, _signed(request.veto))
-        if isinstance(veto, Refusal):
-            return veto
-        log.warning("policy version vetoed", version=veto.change, person=veto.person)
-        self._parts.wake()
+        taken = versions.veto(self._parts, _signed(request.veto))
+        if isinstance(taken, Refusal):
+            return taken
+        veto, new = taken
+        if new:  # anybody can send one again that they have seen
+            log.warning("policy version vetoed", version=veto.change, person=veto.person)
+            self._parts.wake()
         return wire.CreateVetoResponse()
 
     @answering

@@ -152,7 +152,7 @@ def _noted(item: Waiting, readings: Sequence[Reading], height: int) -> Waiting:
 def _is_doomed(item: Waiting, readings: Sequence[Reading], height: int) -> bool:
     expired = height > item.height + BLOCKS_MAX
     if not item.nonce_account:
-        return expired
+        return expired and not item.intent  # an old receipt of a withdrawal names its nonce no more
     values = [(slot, _value(item, values)) for slot, values in readings]
     if any(value == item.nonce_value for _, value in values):
         return False

@@ -10,6 +10,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from custody.watchtower.database import Database
+from custody.watchtower.parts import Parts
 from custody.watchtower.rules import Seen
 from policies.policy import Policy
 from policies.policy_file import parse_policy
@@ -26,6 +27,7 @@ CREATE TABLE IF NOT EXISTS confirmed (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS policy (digest TEXT PRIMARY KEY, file BLOB NOT NULL) STRICT;
 """
+LOST = "stop the signer, find out who put an older journal there: signer doctor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,14 @@ def confirm(db: sqlite3.Connection, hello: Hello) -> None:
     db.execute("INSERT OR REPLACE INTO confirmed VALUES (?, ?, ?, ?)", values)
 
 
-def mark_lost(db: sqlite3.Connection, audit_key: str, words: str) -> None:
-    """Note that a journal went back: it gets no lease any more."""
-    db.execute("UPDATE signer SET lost = ? WHERE audit_key = ?", (words, audit_key))
+def lose(parts: Parts, audit_key: str, words: str) -> None:
+    """Note that a journal went back, and tell people once: no lease until it is recovered."""
+    with parts.database.transaction() as db:
+        query = "UPDATE signer SET lost = ? WHERE audit_key = ? AND lost = ''"
+        noted = db.execute(query, (words, audit_key)).rowcount
+    if noted:
+        parts.alarm("ROLLBACK", f"{words} ({audit_key})", LOST)
+        parts.wake()
 
 
 def recover(db: sqlite3.Connection, audit_key: str, journal: str, epoch: str, policy: str) -> None:

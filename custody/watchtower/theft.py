@@ -15,7 +15,7 @@ import structlog
 from custody.chains.errors import ChainError
 from custody.chains.solana_history import HistoryNode, Listed
 from custody.gateway import SignerUnreachableError
-from custody.watchtower import freezes, receipts, suspects
+from custody.watchtower import freezes, receipts, signers, suspects
 from custody.watchtower.ladder import Ladder, Rung
 from custody.watchtower.nodes import Nodes
 from custody.watchtower.parts import Parts
@@ -151,6 +151,7 @@ class Responder:
         blockhash, balance = await self._nodes.first(present, self._asked)
         statement = Theft(
             key=self._parts.key.public,
+            wallet=self.wallet.name,
             transaction=suspect.transaction.hex(),
             blockhash=blockhash.hex(),
             balance=balance,
@@ -219,8 +220,13 @@ class Responder:
         self._alarm("THEFT", words, _STOLEN, suspect)
 
     def _lawful(self, suspect: Suspect, receipt: Receipt, data: bytes) -> None:
-        with self._parts.database.transaction() as connection:
-            receipts.store(connection, receipt, data)
+        try:
+            with self._parts.database.transaction() as connection:
+                receipts.store(connection, receipt, data)
+        except receipts.SignedTwiceError as error:
+            signers.lose(self._parts, receipt.key, str(error))
+            self._alarm_unproven(suspect, str(error))
+            return
         listed = Listed(suspect.transaction_id, suspect.slot, failed=False)
         receipts.see(self._parts.database, self.wallet.name, [listed])
         self._settle(suspect, Verdict.LAWFUL)

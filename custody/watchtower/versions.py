@@ -71,8 +71,11 @@ def elapsed(parts: Parts, proposal: Proposal) -> Signed | None:
     return parts.key.sign(Elapsed(key=parts.key.public, change=proposal.digest, time=now))
 
 
-def veto(parts: Parts, signed: Signed) -> Veto | Refusal:
-    """Store a veto by one of the people in force, whether or not the version is known yet."""
+def veto(parts: Parts, signed: Signed) -> tuple[Veto, bool] | Refusal:
+    """Store a veto by one of the people in force, whether or not the version is known yet.
+
+    True when it was not known before.
+    """
     refusal = Refusal(Code.SIGNER_UNSEEN, "the watchtower has heard of no signer yet")
     job = wire.Job(apply=wire.Apply(veto=enveloped(signed))).SerializeToString()
     for policy in parts.policies.values():
@@ -85,8 +88,8 @@ def veto(parts: Parts, signed: Signed) -> Veto | Refusal:
             return Refusal(Code.VETO_INVALID, words)
         values = (order.change, order.person, policy.digest, job)
         with parts.database.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO veto VALUES (?, ?, ?, ?)", values)
-        return order
+            stored = db.execute("INSERT OR IGNORE INTO veto VALUES (?, ?, ?, ?)", values)
+        return order, bool(stored.rowcount)
     return refusal
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from custody.watchtower.rules import Cause
 from policies.codes import Code
-from tests.attacks.realm import FAR_AUDIT, FEE, Realm, code_of, fresh
+from tests.attacks.realm import COLD, FAR_AUDIT, FEE, Realm, code_of, fresh
 from tests.factories import HOUR, SOL, WINDOWS
-from tests.tower_rig import AUDIT, until
+from tests.tower_rig import AUDIT, stranger, until
 
 MakeRealm = Callable[..., Realm]
 TIGHT = {**WINDOWS, "wallet": ["24 hours", "2 SOL", 1000]}
@@ -65,6 +65,20 @@ async def test_a_proven_theft_stops_every_wallet_of_every_signer(make_realm: Mak
         await realm.leased(FAR_AUDIT)
         for name in ALL:
             await realm.withdraw(name)
+
+
+async def test_what_two_stolen_keys_sign_together_sweeps_both(make_realm: MakeRealm) -> None:
+    """One transaction drains two wallets; neither shields the other from its sweep."""
+    realm = make_realm()
+    async with realm.running():
+        await realm.ready(*ALL)
+        one, two = (realm.wallets[name] for name in ("hot-sol", "hot-two"))
+        pays = [victim.pay(stranger(), SOL) for victim in (one, two)]
+        stolen = realm.send(one.sign(*pays, by=(two.key,)))
+        await realm.answered(stolen)
+        await until(lambda: two.balance() < 2 * SOL // 100)
+        assert realm.wallet.balance(COLD) > 190 * SOL
+        assert realm.frozen() == ["watchtower"]
 
 
 async def no_lease(realm: Realm) -> None:

@@ -96,14 +96,15 @@ async def test_the_watchtowers_stolen_key_proves_no_theft(make_realm: MakeRealm)
         await realm.ready("hot-sol", "hot-two", "hot-far")
         claims = [claim async for claim in innocent(realm)]
         before = realm.standing().sequence
-        for claim in [*claims, *rubbish(claims[0])]:
-            assert code_of(accuse(realm, claim)) is Code.THEFT_UNPROVEN, claim.hex()
+        accused = [(claim, name) for claim in claims for name in realm.wallets]
+        for claim, name in [*accused, *((claim, "hot-sol") for claim in rubbish(claims[0]))]:
+            assert code_of(accuse(realm, claim, name)) is Code.THEFT_UNPROVEN, claim.hex()
         assert realm.standing().sequence == before
         assert realm.standing().lease_until
         unharmed(realm)
         stolen = realm.wallet.sign(realm.wallet.pay(stranger(), SOL))
         mallory = key("mallory")
-        assert code_of(accuse(realm, bytes(stolen), mallory)) is Code.THEFT_UNPROVEN
+        assert code_of(accuse(realm, bytes(stolen), by=mallory)) is Code.THEFT_UNPROVEN
         unharmed(realm)
         sweeps = [one.transaction for one in accuse(realm, bytes(stolen)).swept.transactions]
         assert sweeps
@@ -177,9 +178,15 @@ def rubbish(lawful: bytes) -> Iterator[bytes]:
     yield lawful + b"\0"
 
 
-def accuse(realm: Realm, transaction: bytes, by: SigningKey = WATCHTOWER) -> wire.Result:
+def accuse(
+    realm: Realm, transaction: bytes, wallet: str = "hot-sol", by: SigningKey = WATCHTOWER
+) -> wire.Result:
     """Claim to the signer that this was stolen, with a blockhash that lets a sweep in."""
-    newest = bytes(realm.wallet.newest()).hex()
-    theft = make_theft(transaction, blockhash=newest, balance=realm.wallet.balance())
+    theft = make_theft(
+        transaction,
+        wallet=wallet,
+        blockhash=bytes(realm.wallet.newest()).hex(),
+        balance=realm.wallets[wallet].balance(),
+    )
     claim = wire.AlarmSweep(theft=enveloped(sign(by, theft)))
     return realm.ask(wire.Job(alarm_sweep=claim))

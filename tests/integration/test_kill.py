@@ -105,6 +105,16 @@ def sign_by_mallory(statement: bytes) -> Signed:
 async def test_it_works_under_freeze_and_without_a_lease(house: House) -> None:
     row = await signed(house)
     house.tower.leasing = False
+    await frozen(house)
+    await house.step()
+    waiting = await house.row(row)
+    assert (waiting.state, waiting.waiting_for) == ("SIGNED", "FROZEN")
+    await killed(house, row)
+    await house.step()
+    assert (await house.row(row)).state == "FAILED"
+
+
+async def frozen(house: House) -> None:
     freeze = sign_statement(key("alice"), make_freeze())
     job = wire.Apply(
         freeze=wire.SignedStatement(statement=freeze.statement, signature=freeze.signature)
@@ -112,9 +122,15 @@ async def test_it_works_under_freeze_and_without_a_lease(house: House) -> None:
     (done,) = await house.gateway.ask([wire.Job(apply=job)])
     assert done.HasField("applied"), done
     await housekeeping.read_status(house.parts)
+
+
+async def test_what_was_about_to_be_sent_is_not_sent_under_freeze(house: House) -> None:
+    row = await signed(house, State.BROADCASTING)
+    await frozen(house)
     await house.step()
     waiting = await house.row(row)
-    assert (waiting.state, waiting.waiting_for) == ("SIGNED", "FROZEN")
+    assert (waiting.state, waiting.waiting_for) == ("BROADCASTING", "FROZEN")
+    assert await house.on_chain(CUSTOMER.address) == 0
     await killed(house, row)
     await house.step()
     assert (await house.row(row)).state == "FAILED"
@@ -131,6 +147,7 @@ async def test_killing_again_changes_nothing_and_only_what_is_signed_is_killed(
         refused = await kill.kill_withdrawal(house.parts, "alice", row.digest)
         assert isinstance(refused, Refusal)
         assert refused.code is outcome
+        assert "its requester cancels it, or an approver rejects it" in refused.message
     await house.step()
     missing = await kill.kill_withdrawal(house.parts, "alice", "ab" * 32)
     assert isinstance(missing, Refusal)
@@ -179,6 +196,23 @@ async def test_after_a_recovery_every_nonce_is_advanced_once(house: House) -> No
     assert (balance.total, balance.in_use) == (await house.on_chain(house.wallet), 0)
     await house.step()
     assert await house.sql("SELECT count(*) FROM advance") == [(4,)]
+
+
+async def test_what_a_lost_journal_was_asked_for_keeps_its_money_and_no_nonce(house: House) -> None:
+    """Whether it was paid only the chain can tell; it waits for people for ever."""
+    await house.ready()
+    for _ in range(4):
+        row = await house.create()
+    await sign.claim(house.parts)
+    assert await house.sql("SELECT count(holder) FROM nonce") == [(4,)]
+    await house.recover()
+    await house.step()
+    waiting = await house.row(row)
+    assert (waiting.state, waiting.waiting_for) == ("ENDING", "OPERATOR")
+    assert (await house.balance()).in_use == 4 * waiting.reserved > 4 * row.amount
+    free = "SELECT journal, holder FROM nonce WHERE value IS NOT NULL"
+    assert await house.sql(free) == [(house.journal.name, None)] * 4
+    house.lost |= {digest for (digest,) in await house.sql("SELECT digest FROM withdrawal")}
 
 
 async def test_what_was_on_its_way_when_the_journal_was_lost_still_lands(house: House) -> None:

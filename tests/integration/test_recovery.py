@@ -522,6 +522,16 @@ def test_the_doctor_uses_up_no_tries(host: Host) -> None:
     assert "the PIN fits" in diagnosed(host)
 
 
+def test_the_doctor_says_that_nobody_serves(host: Host) -> None:
+    warning = "WARNING  serving   no signer serves"
+    done = host.tried("doctor")
+    assert (done.returncode, warning in done.stdout) == (0, True)
+    with host.serving():
+        assert warning not in diagnosed(host)
+    lose_journal(host)
+    assert warning not in diagnosed(host), "something else comes first"
+
+
 def test_the_doctor_compares_policy_and_token(host: Host, policy: bytes) -> None:
     with temporary_host() as other:
         init = other.done("init", "--so-pin-file", other.directory / "so-pin").split()

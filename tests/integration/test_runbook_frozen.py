@@ -91,10 +91,11 @@ def the_journal_went_back(system: System, reader: Reader) -> None:
     reader.follow(looked)
     system.stop("signer")
     reader.follow(applied)
-    system.start("signer")
     reader.follow(submitted)
+    system.start("signer")
     goes_on(system)
     reader.follow(resumed)
+    assert [alarm.kind for alarm in watched(system).alarms] == ["ROLLBACK"], "no second one"
 
 
 def the_watchtowers_key_is_lost(system: System, reader: Reader) -> None:
@@ -105,10 +106,10 @@ def the_watchtowers_key_is_lost(system: System, reader: Reader) -> None:
     reader.follow(made)
     system.stop("signer")
     reader.follow(applied)
-    system.start("signer")
     shutil.copy(reader.folder / "watchtower-2.pem", system.layout.watchtower_key)
     system.start("watchtower")
     reader.follow(submitted)
+    system.start("signer")
     goes_on(system)
     reader.follow(resumed)
 

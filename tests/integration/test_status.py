@@ -1,5 +1,6 @@
 """What the operator sees: facts from database and chain, and what to do in words."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from custody import views
@@ -52,6 +53,16 @@ async def test_a_silent_signer_and_a_dead_node_are_told_first(house: House) -> N
     assert "signer is silent for 5 min" in silent
     assert "does not answer" in dead
     house.node_line.cut = False
+
+
+async def test_a_lease_that_ran_out_points_to_the_watchtower(house: House) -> None:
+    await house.ready()
+    await house.sql("UPDATE signer SET lease_until = 1000 * extract(epoch FROM now()) - 90000")
+    (words,) = next_actions(await gather(house.parts))
+    assert re.search(r"it ran out 9\d s ago, at 20\d\d-.* UTC: look at the watchtower", words)
+    assert words.endswith("start it: custody serve watchtower")
+    await house.sql("UPDATE signer SET lease_until = 0")
+    assert "the signer has no lease: look at the watchtower" in await actions(house)
 
 
 async def test_before_any_signer_the_status_says_so(house: House) -> None:

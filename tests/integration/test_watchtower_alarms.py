@@ -110,6 +110,26 @@ async def test_a_command_that_does_not_work_holds_up_nothing(
     assert "cannot be started" in reason or "took longer" in reason
 
 
+async def test_what_the_command_started_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One alarm is told again every 30 s: what each try leaves behind would fill the host."""
+    monkeypatch.setattr(alarms, "COMMAND_SECONDS", 2.0)
+    script = 'sleep 1000 & echo $! > "$0"; wait'
+    reason = await alarms._run(("sh", "-c", script, str(tmp_path / "child")), b"{}")
+    assert "took longer" in reason
+    async with asyncio.timeout(10):
+        while runs(int((tmp_path / "child").read_text())):  # noqa: ASYNC110 - the kernel's doing
+            await asyncio.sleep(0.02)
+
+
+def runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 async def test_an_alarm_of_no_kind_is_a_fault(database: Database) -> None:
     with pytest.raises(ValueError, match="of the kind WHATEVER"):
         Alarms(database, lambda: NOW)("WHATEVER", "", "")

@@ -35,11 +35,13 @@ from tests.factories import (
     key,
     make_freeze,
     make_intent,
+    make_receipt,
     make_unfreeze,
     policy_file,
     public,
     sign,
     told_nobody,
+    travelling,
 )
 from tests.integration.link import SECONDS_MAX
 from tests.integration.link import Link as Cable
@@ -447,3 +449,17 @@ async def test_a_lift_that_a_relay_swallows_is_not_told_as_applied(around: Aroun
         assert not said.applied
         around.drops_freezes, around.corrupt = False, lambda _: None
         await around.until(lambda: not around.status().freezes)  # it was not forgotten
+
+
+async def test_a_signer_that_signed_one_withdrawal_twice_is_lost(around: Around) -> None:
+    """Its journal was put back to what the watchtower last saw: no rule of its own can tell."""
+    intent = make_intent()
+    made = [make_receipt(intent, transaction_id=name) for name in ("1" * 64, "2" * 64)]
+    async with around.running():
+        await around.leased()
+        service: Any = Service(around.parts, around, None)  # type: ignore[arg-type]
+        request = tower_wire.SubmitReceiptsRequest(receipts=travelling(*made))
+        said = await Service.SubmitReceipts.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert [bool(ack.statement) for ack in said.acks] == [True, False]
+        await around.refused(Cause.ROLLBACK, "both signed for one withdrawal")
+        assert around.alarms == ["ROLLBACK"]

@@ -9,6 +9,7 @@ from threading import Event
 import grpc
 import pytest
 
+from custody.answers import no_answer
 from custody.cli import session
 from custody.main import NOUNS, app
 from kura.custody.v1 import custody_pb2 as wire
@@ -98,7 +99,40 @@ def test_no_answer_is_told_in_words(run: Run, custody: MemoryCustody, alice: Pat
     code, _, err = run("--config", alice, "wallet", "list")
     assert code == 1
     assert "custody at custody.test:443: UNIMPLEMENTED: Ssl handshake failed" in err
-    assert "next: check that it runs" in err
+    assert "next: start it if it does not run (custody serve api)" in err
+
+
+@pytest.mark.parametrize(
+    ("status", "details", "said"),
+    [
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "last error: UNKNOWN: ipv6:%5B::1%5D:1: connect: Connection refused (111)",
+            "nothing listens there",
+        ),
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "errors resolving x:1: [field:hostname lookup error:address lookup failed for x:1]",
+            "no host has this name",
+        ),
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "ipv4:127.0.0.1:1: SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: OK",
+            "its certificate is not of the CA in the settings",
+        ),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", "no answer in time"),
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "ipv6:%5B::1%5D:1: x",
+            "UNAVAILABLE: ipv6:[::1]:1: x",
+        ),
+        (grpc.StatusCode.UNKNOWN, None, "UNKNOWN: "),
+    ],
+)
+def test_grpcs_reasons_are_said_in_an_operators_words(
+    status: grpc.StatusCode, details: str | None, said: str
+) -> None:
+    assert no_answer(status, details) == said
 
 
 def harmless(printed: str) -> bool:

@@ -44,6 +44,11 @@ def test_each_position_has_its_figures_and_a_sentence(run: Run, policy: Path) ->
     assert (
         "At most 1000000 SOL of withdrawals (beyond_recall) is signed and not yet final: so" in out
     )
+    # 1000 an hour, 24 times, 162 times, 646 times; 3 that people approve once, 7 times, 27 times.
+    assert "followed by one advance of its nonce, at 0.001 SOL at most, which no window" in out
+    assert (
+        "any 1 hour 1.003 SOL, 24 hours 24.003 SOL, 7 days 162.021 SOL, 28 days 646.081 SOL." in out
+    )
     assert "Those who may change the policy (1 of operations and 1 of risk)" in out
 
 
@@ -80,7 +85,10 @@ def test_a_disabled_wallet_pays_nothing(run: Run, policy: Path) -> None:
     _, out, _ = run("policy", "blast-radius", policy, "--wallet", "hot-sol")
     assert table(out)["custody"] == ["0 SOL"] * 4
     assert "custody, exchange" not in table(out)
-    assert "hot-sol is disabled: its signer pays nothing." in out
+    assert (
+        "hot-sol is disabled: its signer pays nobody, but still advances nonces, for a fee." in out
+    )
+    assert "any 1 hour 0 SOL, 24 hours 0 SOL, 7 days 0 SOL, 28 days 0 SOL." in out
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,34 @@ def test_a_quorum_lifts_what_it_was_shown(  # noqa: PLR0917
         assert open_unfreeze(POLICY, orders, "", 0) == frozen
     assert custody.epoch == epoch_after("", frozen)
     assert not custody.freezes
+    told = len(custody.sent("LiftFreezes"))
+    code, out, err = run("--config", alice, "freeze", "lift", "--signatures", lifting, "--yes")
+    assert (code, err, "is in force any more: nothing was sent" in out) == (0, "", True)
+    assert "lifted" not in out
+    assert (len(custody.sent("LiftFreezes")), len(watchtower.sent("LiftFreezes"))) == (told, 1)
+
+
+def test_who_signed_with_two_keys_is_named_once(
+    run: Run, watchtower: MemoryWatchtower, alice: Path, lifting: Path
+) -> None:
+    lines = lifting.read_text().splitlines(keepends=True)
+    lifting.write_text(lines[0] + "".join(lines))
+    code, out, _ = run("--config", alice, "freeze", "lift", "--signatures", lifting, "--yes")
+    assert (code, "signed by       alice, carol\n" in out) == (0, True)
+
+
+def test_what_a_silent_one_may_still_hold_is_lifted_there(  # noqa: PLR0917
+    run: Run,
+    custody: MemoryCustody,
+    watchtower: MemoryWatchtower,
+    alice: Path,
+    lifting: Path,
+    frozen: tuple[str, ...],
+) -> None:
+    watchtower.status.ClearField("freezes")
+    custody.outages = down()
+    code, _, _ = run("--config", alice, "freeze", "lift", "--signatures", lifting, "--yes")
+    assert (code, len(watchtower.sent("LiftFreezes"))) == (0, 1)
 
 
 def test_the_first_word_is_of_what_is_lifted(

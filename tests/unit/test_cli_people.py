@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from custody.cli import withdrawal_record
 from custody.cli.session import unix_ms
+from custody.filters import WAITING
 from custody.words import digest_words
 from kura.custody.v1 import custody_pb2 as wire
 from policies.approvals import open_approval
@@ -146,10 +148,32 @@ def test_what_is_ending_is_said_to_be_no_end(
     run: Run, custody: MemoryCustody, alice: Path, pending: str
 ) -> None:
     said = "pay nothing back before its end"
-    custody.withdrawals[pending].state = wire.WITHDRAWAL_STATE_ENDING
-    assert said in run("--config", alice, "withdrawal", "show", pending)[1]
+    killed = run("--config", alice, "withdrawal", "kill", pending)[1]
+    assert killed.startswith("ENDING, heading for FAILED: ")
+    assert said in killed
+    shown = run("--config", alice, "withdrawal", "show", pending)[1]
+    assert (said in shown, "receipt" in shown) == (True, False)
     ended(custody.withdrawals[pending])
-    assert said not in run("--config", alice, "withdrawal", "show", pending)[1]
+    shown = run("--config", alice, "withdrawal", "show", pending)[1]
+    assert said not in shown
+    assert "receipt         checked: " in shown
+
+
+def test_everything_that_is_waited_for_has_words() -> None:
+    assert {*withdrawal_record._WAITS} == WAITING - {""}
+
+
+def test_what_is_waited_for_is_said_in_words(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
+    for waiting, words in (
+        ("LEASE", "LEASE, for the watchtower's word: custody watchtower status"),
+        ("OF_A_NEWER_CUSTODY", "OF_A_NEWER_CUSTODY"),
+    ):
+        custody.withdrawals[pending].waiting_for = waiting
+        assert (
+            f"waits for       {words}\n" in run("--config", alice, "withdrawal", "show", pending)[1]
+        )
 
 
 def test_a_withdrawal_shows_why_it_was_refused_and_what_to_do(

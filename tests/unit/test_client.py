@@ -20,6 +20,7 @@ from custody.client import (
     State,
     state_of,
 )
+from custody.client_async import AsyncCustodyClient
 from custody.client_config import read_config
 from custody.errors import DETAILS_KEY
 from custody.keys import create_key
@@ -253,6 +254,20 @@ def test_a_reader_without_key_cannot_sign(custody: MemoryCustody, tmp_path: Path
     with CustodyClient.from_config(file) as client, pytest.raises(ConfigError, match="signing_key"):
         client.create_withdrawal(**ASK)
     assert custody.calls == []
+
+
+def test_a_requester_without_audit_keys_is_told_at_its_start(
+    custody: MemoryCustody, tmp_path: Path
+) -> None:
+    """Not when the first customer waits to be paid back."""
+    file = config_file(tmp_path, "exchange")
+    lines = [line for line in file.read_text().splitlines() if "audit_keys" not in line]
+    file.write_text("\n".join(lines))
+    for client in (CustodyClient, AsyncCustodyClient):
+        with pytest.raises(ConfigError, match=r"exchange\.toml: a requester needs .*audit_keys"):
+            client.from_config(file)
+    file.write_text("\n".join(line for line in lines if "signing_key" not in line))
+    CustodyClient.from_config(file).close()  # who only reads
 
 
 def test_an_encrypted_key_needs_somebody_to_ask(custody: MemoryCustody, tmp_path: Path) -> None:

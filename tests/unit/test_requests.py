@@ -315,7 +315,7 @@ def test_signed_bytes_are_kept_for_thirty_days_and_their_row_for_ever(
     assert messages(journal) == [1, 2]
     requests.reserve(other(3), at(KEEP_MS + 1))
     assert messages(journal) == [2, 3]  # 2 is not signed yet
-    signed = replace(past, state=State.SIGNED, signature=b"s" * 64, message=b"", cost=0)
+    signed = replace(past, state=State.SIGNED, signature=b"s" * 64, message=b"")
     assert requests.find("exchange", "w-1") == signed
     requests.reserve(other(4), at(3 * KEEP_MS))
     assert messages(journal) == [2, 3, 4]

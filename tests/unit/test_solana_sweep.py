@@ -29,7 +29,16 @@ from policies.statements import Theft
 from signer.chains import solana
 from signer.chains.solana_sweep import build_sweeps
 from signer.chains.solana_theft import Proof, open_theft
-from tests.factories import COLD_ADDRESS, HOT_ADDRESS, SOL, key, make_policy, public, wallet_text
+from tests.factories import (
+    COLD_ADDRESS,
+    HOT_ADDRESS,
+    SOL,
+    key,
+    make_policy,
+    make_theft,
+    public,
+    wallet_text,
+)
 
 WALLET = make_policy().wallets["hot-sol"]
 FEE = 10_000_000  # lamports, the policy's 0.01 SOL
@@ -108,9 +117,7 @@ def robbery() -> Iterator[Robbery]:
 
 
 def theft(balance: int, blockhash: bytes = bytes(RECENT)) -> Theft:
-    return Theft(
-        key=public("watchtower"), transaction="00", blockhash=blockhash.hex(), balance=balance
-    )
+    return make_theft(b"\0", blockhash=blockhash.hex(), balance=balance)
 
 
 def swept(balance: int, fee: int = FEE) -> tuple[bytes, ...]:

@@ -254,6 +254,7 @@ def test_an_intent_of_exactly_7_days_is_taken() -> None:
         *((LEASE, "expires", str(value)) for value in (NOW - 1, NOW + LEASE_MS + 1)),
         *((DEAD, "transaction_id", value) for value in ("", "a b", "x" * 129)),
         *((THEFT, "transaction", value) for value in ("", "0", "0g", "AA", "00" * 8193)),
+        *((THEFT, "wallet", value) for value in ("", "*", "Hot", "a" * 33)),
         (THEFT, "balance", "-1"),
         *((RECEIPT, "outcome", value) for value in ("", "Signed", "sent")),
         *((RECEIPT, "code", value) for value in ("frozen", "A" * 65, "A B")),

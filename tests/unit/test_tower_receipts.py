@@ -139,3 +139,14 @@ def test_all_of_it_or_nothing(database: Explained) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         receipts.resolve(database, [name], State.FINAL)
     assert database.rows("SELECT state FROM signed") == [("SENT",)]
+
+
+def test_two_transactions_of_one_withdrawal_are_not_both_kept(database: Explained) -> None:
+    first = give(database, 1)
+    with pytest.raises(receipts.SignedTwiceError, match="both signed for one withdrawal"):
+        give(database, 1, transaction_id="2" * 64)
+    assert give(database, 1) == first
+    assert receipts.covers(database, first, "hot-sol")
+    assert not receipts.covers(database, "2" * 64, "hot-sol")
+    for number in ("3" * 64, "4" * 64):  # what no intent asked for
+        give(database, 1, transaction_id=number, intent="")

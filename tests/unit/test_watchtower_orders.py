@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
+from custody.gateway import Gateway
 from custody.keys import SigningKey, load_key
 from custody.watchtower import freezes, recoveries, signers, versions
+from custody.watchtower.alarms import Alarms
 from custody.watchtower.database import Database, DatabaseError
-from custody.watchtower.parts import Parts
+from custody.watchtower.parts import Link, Parts
 from custody.watchtower.rules import Seen
 from custody.watchtower.schema import SCHEMA
+from custody.watchtower.service import Service
 from custody.watchtower.status import state_of
 from kura.signer.v1 import signer_pb2 as wire
+from kura.watchtower.v1 import watchtower_pb2 as tower
 from policies.codes import Code, Refusal
 from policies.freezes import WATCHTOWER, epoch_after
 from policies.policy import Policy
@@ -273,7 +277,7 @@ def test_a_version_without_its_quorum_does_not_begin_to_wait(house: House) -> No
 @pytest.mark.parametrize("first", ["version", "veto"])
 def test_a_vetoed_version_never_elapses(house: House, first: str) -> None:
     known = propose(house) if first == "version" else None
-    assert isinstance(versions.veto(house.parts, veto("bob")), Veto)
+    assert isinstance(versions.veto(house.parts, veto("bob")), tuple)
     house.restart()
     signed = changes_of(NEXT, "alice", "carol")
     assert code_of(versions.propose(house.parts, NEXT, signed)) is Code.POLICY_VETOED
@@ -289,7 +293,7 @@ def test_whom_a_version_removes_cannot_stop_it(house: House) -> None:
     start = text.index("[people.carol]")
     text = text[:start] + text[text.index("[groups.operations]") :]
     file = text.replace('members = ["bob", "carol"]', 'members = ["bob"]').encode()
-    assert isinstance(versions.veto(house.parts, veto("carol", file)), Veto)
+    assert isinstance(versions.veto(house.parts, veto("carol", file)), tuple)
     assert propose(house, file).vetoed_by == ()
 
 
@@ -297,6 +301,20 @@ def test_a_forged_veto_and_a_stranger_s(house: House) -> None:
     for order in (veto("bob", by="mallory"), veto("mallory"), Signed(b"{}", bytes(64))):
         assert code_of(versions.veto(house.parts, order)) is Code.VETO_INVALID
     assert propose(house).vetoed_by == ()
+
+
+async def test_a_veto_played_again_wakes_nobody(house: House) -> None:
+    link = house.parts.links[AUDIT] = Link(Gateway())
+    order = veto("bob")
+    request = tower.CreateVetoRequest(
+        veto=tower.SignedStatement(statement=order.statement, signature=order.signature)
+    )
+    service = Service(house.parts, house, Alarms(house.parts.database, lambda: house.now))
+    for new in (True, False):
+        answer = await Service.CreateVeto.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert answer == tower.CreateVetoResponse()
+        assert link.wake.is_set() is new
+        link.wake.clear()
 
 
 def test_a_signer_is_told_of_a_veto_once_and_again_on_another_journal(house: House) -> None:
@@ -330,8 +348,7 @@ async def recover(house: House, statement: bytes = RECOVER) -> Refusal | None:
 async def test_after_a_recovery_every_nonce_must_move(house: House) -> None:
     house.nonces = {"one": "aa", "two": "bb"}
     freezes.freeze(house.parts, freeze())
-    with house.parts.database.transaction() as db:
-        signers.mark_lost(db, AUDIT, "it went back")
+    signers.lose(house.parts, AUDIT, "it went back")
     assert state_of(house.parts).reason == "it went back"
     assert await recover(house) is None
     house.restart()

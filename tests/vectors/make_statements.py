@@ -174,7 +174,13 @@ def _vectors_of_the_watchtower(intent: str) -> list[dict[str, str]]:
     )
     data = encode(receipt)
     batch = Batch(key=audit, size=1, root=hashlib.sha256(b"\0" + data).hexdigest())
-    theft = Theft(key=watchtower, transaction="01" * 200, blockhash="b0" * 32, balance=0)
+    theft = Theft(
+        key=watchtower,
+        wallet=resolved.wallet,
+        transaction="01" * 200,
+        blockhash="b0" * 32,
+        balance=0,
+    )
     said = (
         lease,
         Ack(key=watchtower, receipt=digest(data)),

@@ -183,12 +183,32 @@ def test_bytes_that_prove_nothing_freeze_nothing(rig: SignerRig) -> None:
     pay(rig)
 
 
-def test_a_wallet_that_another_signer_holds_is_none_of_ours(
-    softhsm: SoftHsm, make_rig: MakeRig
-) -> None:
+def test_a_cold_wallet_is_not_swept(softhsm: SoftHsm, make_rig: MakeRig) -> None:
     hold_keys(softhsm, "cold-sol")
     rig = make_rig(policy_file(more=wallet_text("cold-sol", signer=public("audit"))))
-    unproven(rig, make_theft(stolen("cold-sol")))
+    told = unproven(rig, make_theft(stolen("cold-sol"), wallet="cold-sol")).refusal
+    assert told.message == "cold-sol is no hot wallet"
+
+
+def test_the_proof_is_asked_for_the_wallet_that_is_named(
+    softhsm: SoftHsm, make_rig: MakeRig
+) -> None:
+    """A signature of another hot wallet's key proves nothing of this one."""
+    hold_keys(softhsm, "warm-sol")
+    address = str(Keypair.from_seed(bytes(key("warm-sol"))).pubkey())
+    text = wallet_text("warm-sol", address=address, signer=public("audit"), tier="hot")
+    rig = make_rig(policy_file(more=text))
+    told = [
+        unproven(rig, make_theft(stolen(), wallet=name)).refusal
+        for name in ("warm-sol", "absent", "audit")
+    ]
+    assert [item.field for item in told] == ["", "wallet", "wallet"]
+    assert [item.message for item in told] == [
+        "the wallet is none of the transaction's signers",
+        "no wallet is called absent",
+        "no wallet is called audit",
+    ]
+    assert swept(rig, make_theft(stolen()))
 
 
 # --- what the signer signed itself
@@ -314,7 +334,7 @@ def test_each_wallet_is_swept_by_its_own_count(softhsm: SoftHsm, make_rig: MakeR
         policy_file(sweep_count=8, more=wallet_text("warm-sol", address=address, **more))
     )
     assert len(swept(rig, make_theft(stolen()))) == 8
-    result = rig.ask(alarm(make_theft(stolen("warm-sol"))))
+    result = rig.ask(alarm(make_theft(stolen("warm-sol"), wallet="warm-sol")))
     assert len(result.swept.transactions) == 8
     assert {open_receipt([public("audit")], r).wallet for r in result.swept.receipts} == {
         "warm-sol"
@@ -331,8 +351,14 @@ def test_each_of_two_wallets_that_one_theft_drains_is_swept(
     rig = make_rig(policy_file(more=wallet_text("warm-sol", address=address, **more)))
     both = stolen("hot-sol", "warm-sol")
     asked = [
-        make_theft(both, balance=balance * SOL, blockhash=fresh(balance)) for balance in (7, 9)
+        make_theft(both, wallet=wallet, balance=balance * SOL, blockhash=fresh(balance))
+        for wallet, balance in (("hot-sol", 7), ("warm-sol", 9))
     ]
-    receipts = [data for theft in asked for data in rig.ask(alarm(theft)).swept.receipts]
-    opened = [open_receipt([public("audit")], data) for data in receipts]
-    assert {receipt.wallet for receipt in opened} == {"hot-sol", "warm-sol"}
+    answers = [rig.ask(alarm(theft)).swept for theft in asked]
+    opened = [[open_receipt([public("audit")], data) for data in a.receipts] for a in answers]
+    assert [{receipt.wallet for receipt in ladder} for ladder in opened] == [
+        {"hot-sol"},
+        {"warm-sol"},
+    ]
+    assert [ladder[0].amount for ladder in opened] == [7 * SOL, 9 * SOL]
+    assert len(rig.ask(STATUS).status.freezes) == 1

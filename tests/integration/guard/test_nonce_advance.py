@@ -10,10 +10,18 @@ from policies.codes import Code
 from policies.receipts import open_receipt
 from signer.chains import solana
 from signer.chains.solana_address import encode_address
-from tests.factories import WINDOWS, key, make_freeze, make_intent, policy_file, public
+from tests.factories import (
+    WINDOWS,
+    key,
+    make_dead,
+    make_freeze,
+    make_intent,
+    policy_file,
+    public,
+)
 from tests.integration.guard.orders import freeze_job
 from tests.integration.guard.payments import FEE
-from tests.signing import SignerRig, nonce_advance, nonce_open, transfer
+from tests.signing import SignerRig, enveloped, nonce_advance, nonce_open, transfer
 
 MakeRig = Callable[[bytes], SignerRig]
 HOT = bytes(key("hot-sol").verify_key)
@@ -69,10 +77,11 @@ def test_fees_are_counted_with_those_of_opened_nonces(make_rig: MakeRig) -> None
     """Custody asks for them, so without a bound it could burn the wallet in fees."""
     rig = make_rig(policy_file(windows={**WINDOWS, "upkeep": ["24 hours", "1 SOL", 3]}))
     rig.signed(nonce_open())
-    rig.signed(nonce_advance())
-    rig.signed(nonce_advance())
+    rig.signed(transfer(make_intent()))
+    for index in (1, 2):
+        rig.signed(nonce_advance(index))  # the transfer stands on the value of another
     rig.restart()
-    for job in (nonce_advance(1), nonce_open(1)):
+    for job in (nonce_advance(3), nonce_open(1)):
         refusal = rig.ask(job).refusal
         assert refusal.code == Code.WINDOW_EXCEEDED
         assert refusal.rule == "wallets.hot-sol.windows.upkeep"
@@ -85,4 +94,29 @@ def test_custody_cannot_use_up_what_kills_a_hoard(make_rig: MakeRig) -> None:
     for number in range(8):
         rig.signed(nonce_advance(nonce_value=bytes((number + 50,)) * 32))
     assert rig.ask(freeze_job(make_freeze())).HasField("applied")
+    rig.signed(nonce_advance())
+
+
+def test_one_advance_of_a_transfers_value_is_in_no_window_and_none_counts_twice(
+    make_rig: MakeRig,
+) -> None:
+    """With any number of fees on one value custody could burn the wallet; a reply may be lost."""
+    rig = make_rig(policy_file(windows={**WINDOWS, "upkeep": ["24 hours", "1 SOL", 2]}))
+    jobs = [nonce_advance(budget=wire.ComputeBudget(unit_limit=n, unit_price=0)) for n in (1, 2, 3)]
+    rig.signed(transfer(make_intent()))
+    signed = [rig.signed(job) for job in jobs]  # the first in no window
+    for _ in range(2):
+        assert [rig.signed(job) for job in jobs] == signed
+        for job in (nonce_advance(), nonce_advance(1), nonce_open(1)):
+            assert rig.refused(job) is Code.WINDOW_EXCEEDED
+        rig.restart()
+
+
+def test_what_was_ended_is_killed_in_no_window_too(make_rig: MakeRig) -> None:
+    rig = make_rig(policy_file(windows={**WINDOWS, "upkeep": ["24 hours", "1 SOL", 0]}))
+    intent = make_intent()
+    signed = rig.signed(transfer(intent))
+    dead = enveloped(make_dead(intent, signed.transaction_id))
+    ended = rig.ask(wire.Job(end=wire.End(intent=enveloped(intent), dead=dead)))
+    assert ended.HasField("ended")
     rig.signed(nonce_advance())

@@ -68,7 +68,7 @@ def test_what_was_signed_long_ago_is_named(rig: SignerRig, monkeypatch: pytest.M
     assert result.signed.transaction == b""
     receipt = receipt_of(rig, result)
     assert receipt.transaction_id == first.transaction_id == result.signed.transaction_id
-    assert (receipt.amount, receipt.nonce_account, receipt.nonce_value) == (0, "", "")
+    assert (receipt.amount, receipt.nonce_account, receipt.nonce_value) == (first.amount, "", "")
 
 
 def test_a_refusal_of_a_known_requester_has_one(rig: SignerRig) -> None:

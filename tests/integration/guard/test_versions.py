@@ -9,7 +9,7 @@ import pytest
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
-from policies.statements import Elapsed, Signed, digest
+from policies.statements import LEASE_MS, Elapsed, Signed, digest
 from signer import governance, versions
 from signer.anchor import newest
 from signer.governance import Governance
@@ -91,7 +91,8 @@ def test_the_word_must_be_the_watchtowers_and_about_this_version(rig: SignerRig)
         replace(word, key=public("alice")),
         sign(key("mallory"), word),
         replace(word, change=rig.policy.digest),
-        replace(word, time=NOW + 30_001),
+        replace(word, time=NOW + LEASE_MS + 1),
+        replace(word, time=NOW - LEASE_MS - 1),  # a veto may have come since
         sign(key("watchtower"), make_dead(make_intent(), "1" * 64)),
         Signed(b"", b""),
     )
