@@ -57,7 +57,7 @@ class WorkerSettings(ApiSettings):
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """`gateways` are the workers' host:port, 1 to 8; `socket` is the signer's Unix socket."""
+    """`gateways`: host:port of workers and watchtower, 1 to 8; `socket`: the signer's Unix socket."""
 
     gateways: tuple[str, ...]
     socket: Path

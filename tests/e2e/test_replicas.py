@@ -49,9 +49,9 @@ def restart(system: System, name: str) -> None:
 
 
 def relay_to(system: System, workers: list[str]) -> None:
-    """Let the relay dial these workers."""
+    """Let the relay dial these workers, and the watchtower, from which the leases come."""
     file = system.layout.settings("relay")
-    named = ", ".join(f'"{listens(system, name)}"' for name in workers)
+    named = ", ".join(f'"{listens(system, name)}"' for name in (*workers, "watchtower"))
     file.write_text(re.sub(r"gateways = \[.*\]", f"gateways = [{named}]", file.read_text()))
     system.stop("relay")
     system.start("relay")
