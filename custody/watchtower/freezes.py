@@ -66,7 +66,8 @@ def freeze(parts: Parts, signed: Signed) -> list[str] | Refusal:
 def lift(parts: Parts, orders: Sequence[Signed]) -> list[str] | Refusal:
     """Store a lift for every signer that it concerns, and return their audit keys.
 
-    It may name the epoch of a freeze that is held here when the signer is further on already.
+    Those that have one of the freezes; all, where none is known here. It may name the epoch of a
+    freeze that is held here when the signer is further on already.
     """
     try:
         named = decode(Unfreeze, orders[0].statement) if orders else None
@@ -76,9 +77,10 @@ def lift(parts: Parts, orders: Sequence[Signed]) -> list[str] | Refusal:
     unfreeze = wire.Unfreeze(orders=[enveloped(order) for order in orders])
     job = wire.Job(apply=wire.Apply(unfreeze=unfreeze)).SerializeToString()
     with parts.database.transaction() as db:
+        frozen = _frozen_by(db, named.freezes if named else ())
         for audit_key, policy in parts.policies.items():
             signer = signers.find(parts.database, audit_key)
-            if signer is None:
+            if signer is None or (frozen and audit_key not in frozen):
                 continue
             epoch = signer.epoch
             if named and (
@@ -187,6 +189,12 @@ def held(parts: Parts) -> list[Held]:
 def enveloped(signed: Signed) -> wire.SignedStatement:
     """Return a signed statement as a frame carries it."""
     return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+
+
+def _frozen_by(db: sqlite3.Connection, names: Iterable[str]) -> set[str]:
+    """Return the audit keys of the signers that have one of these freezes."""
+    query = "SELECT audit_key FROM freeze WHERE digest = ?"
+    return {key for name in names for (key,) in db.execute(query, (name,))}
 
 
 def _epochs(db: sqlite3.Connection, audit_key: str, names: Sequence[str]) -> set[str]:
