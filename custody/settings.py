@@ -57,7 +57,7 @@ class WorkerSettings(ApiSettings):
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """`gateways`: host:port of workers and watchtower, 1 to 8; `socket`: the signer's Unix socket."""
+    """`gateways`: host:port of workers and watchtower, 1 to 8; `socket`: the signer's."""
 
     gateways: tuple[str, ...]
     socket: Path
