@@ -143,7 +143,7 @@ async def test_death_needs_both_nodes(two: TowerRig) -> None:
 
 async def test_a_node_that_forgets_history_does_not_make_dead(rig: TowerRig) -> None:
     """Nobody knows if the value was the account's, so that only all history tells."""
-    receipt = rig.receipt(rig.sign(rig.wallet.pay(stranger())))
+    receipt = rig.receipt(rig.sign(rig.wallet.pay(stranger())), intent="")
     name = receipt.transaction_id
     rig.give(receipt)
     async with rig.running():
