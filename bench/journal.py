@@ -67,12 +67,12 @@ def fill(path: Path, count: int) -> None:
     for start in range(0, count, _CHUNK):
         rows = _rows(start, min(_CHUNK, count - start), at)
         with journal.entry(at, "fill", start) as db:
-            db.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         print(f"\r{start + _CHUNK:,} of {count:,}", end="", flush=True)
     with journal.entry(at, "live") as db:
         first = max(1, count - _LIVE)
-        values = ((number, bytes(400), 1, at.wall) for number in range(first, count + 1))
-        db.executemany("INSERT INTO message VALUES (?, ?, ?, ?)", values)
+        values = ((number, bytes(400), at.wall) for number in range(first, count + 1))
+        db.executemany("INSERT INTO message VALUES (?, ?, ?)", values)
     journal.close()
 
 
@@ -82,7 +82,8 @@ def _rows(start: int, count: int, at: Moment) -> Iterator[tuple[object, ...]]:
         signature = hashlib.sha512(intent).digest()
         nonce = int.from_bytes(signature[:8], "big") >> 1
         key = _key("exchange", _request_id(number))
-        yield (number, key, intent, State.SIGNED, signature, nonce, at.wall - KEEP_MS)
+        time, cost = at.wall - KEEP_MS, 10**9 + number  # as much as a large payment takes
+        yield (number, key, intent, State.SIGNED, signature, nonce, time, cost)
 
 
 def measure(path: Path, count: int) -> dict[str, float]:

@@ -172,14 +172,15 @@ async def test_a_signer_that_was_recovered_with_an_empty_book_is_followed(house:
     second = after(FIRST, add=RIVAL.add, remove=FIRST.add)
     await house.book(second)
     await house.step()
-    await house.create(destination=STRANGER)
+    asked = await house.create(destination=STRANGER)
     await house.recover()
     await house.step()
+    house.lost = frozenset({asked.digest})  # its nonce is free again, its money is not
     assert await entries(house) == []
     assert "address book went back from version 2 to an empty one" in await told(house)
     assert "go on with version 1, signed anew" in await told(house)
-    asked = await house.submit(house.intent(destination=STRANGER))
-    assert refusal(asked)[0] is Code.DESTINATION_NOT_ALLOWED
+    again = await house.submit(house.intent(destination=STRANGER))
+    assert refusal(again)[0] is Code.DESTINATION_NOT_ALLOWED
     assert refusal(await house.book(after(second))) == (Code.BOOK_OUT_OF_ORDER, "book.version")
     assert state(await house.book(RIVAL)) == "pending"
     await house.step()
