@@ -163,7 +163,7 @@ def test_genesis_happens_once(host: Host, policy: bytes) -> None:
 def test_a_policy_without_its_whole_quorum_is_refused(host: Host, policy: bytes) -> None:
     other = policy.replace(b'cap = "50 SOL"', b'cap = "51 SOL"')
     for signed, words in (
-        (b"", "QUORUM_MISSING: still needs 1 of operations and 1 of risk; next: let those missing sign"),
+        (b"", "QUORUM_MISSING: still needs 1 of operations and 1 of risk; next: let those missing"),
         (signatures(policy, "alice"), "QUORUM_MISSING: still needs 1 of risk"),
         (signatures(policy, "alice", "carol", by="mallory"), "the signature is not alice's"),
         (signatures(other, *PEOPLE), "alice signed something else"),
