@@ -229,7 +229,8 @@ class Unfreeze:
 class Hello:
     """What a signer is now, in answer to a watchtower's `question`.
 
-    `challenge` is new with every start; `freezes` is `policies.freezes.digest_of` what stands.
+    `challenge` is new with every start; `freezes` is `policies.freezes.digest_of` what stands;
+    `lease` names the one that it took last, "" before the first of this start.
     """
 
     KIND: ClassVar = "kura.hello.v1"
@@ -242,6 +243,7 @@ class Hello:
     policy: Digest
     epoch: DigestOrNone
     freezes: Digest
+    lease: DigestOrNone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

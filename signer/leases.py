@@ -40,6 +40,7 @@ class Leases:
         self._governance, self._freezes = Governance(journal), Freezes(journal)
         self._challenge = secrets.token_hex(32)
         self._lease: Lease | None = None
+        self._name = ""  # the lease's digest
         self._fresh_until = 0  # steady ms
 
     def hello(self, policy: Policy, job: wire.Hello) -> wire.SignedStatement | Refusal:
@@ -57,6 +58,7 @@ class Leases:
                 policy=policy.digest,
                 epoch=self._freezes.epoch(),
                 freezes=digest_of(freeze.digest for freeze in self._freezes.standing()),
+                lease=self._name,
             )
         )
         signature = self._keys.sign_statement(statement)
@@ -76,9 +78,10 @@ class Leases:
             return refusal
         left = lease.expires - max(lease.time, at.tick, at.wall)
         self._lease, self._fresh_until = lease, at.steady + left
+        self._name = digest(signed.statement)
         self._journal.confirm(lease.sequence)
         self._clock.lift(at, lease.time)
-        return wire.Applied(digest=digest(signed.statement))
+        return wire.Applied(digest=self._name)
 
     def refuse(self, policy: Policy, wallet: Wallet, at: Moment) -> Refusal | None:
         """Return why this wallet waits for a lease, or None."""

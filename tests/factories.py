@@ -341,6 +341,7 @@ def make_hello(policy: Policy, **changes: Any) -> Hello:
         policy=policy.digest,
         epoch="",
         freezes=digest_of(()),
+        lease="",
     )
     return replace(hello, **changes)
 

@@ -205,7 +205,7 @@ def lease_job(result: wire.Result, **changes: Any) -> wire.Job:
     hello = decode(Hello, signed.statement)
     assert verify(hello.key, signed)
     seen = {**asdict(hello), "key": public("watchtower"), "audit_key": hello.key}
-    del seen["question"], seen["freezes"]
+    del seen["question"], seen["freezes"], seen["lease"]
     usual = {**seen, "resolved": (), "expires": changes["time"] + LEASE_MS}
     lease = Lease(**usual | changes)
     return wire.Job(apply=wire.Apply(lease=enveloped(lease)))

@@ -138,6 +138,7 @@ hellos = st.builds(
     policy=digests,
     epoch=st.just("") | digests,
     freezes=digests,
+    lease=st.just("") | digests,
 )
 resolved = st.builds(
     Resolved, wallet=names, asset=st.from_regex(r"[A-Z0-9]{1,16}", fullmatch=True), amount=totals

@@ -183,13 +183,14 @@ async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy, *, life
         expires=now + life,
         resolved=receipts.resolved(parts.database, hello.key, hello.journal, policy),
     )
-    signed = parts.key.sign(lease)
+    signed, question = parts.key.sign(lease), secrets.token_bytes(QUESTION_BYTES)
     job = wire.Job(apply=wire.Apply(lease=freezes.enveloped(signed)))
-    (result,) = await link.gateway.ask([job])
-    if result.WhichOneof("outcome") != "applied":
-        raise SignerError(f"the signer did not take its lease: {_words(result)}")
+    first, second = await link.gateway.ask([job, wire.Job(hello=wire.Hello(question=question))])
+    taken = _open_hello(parts, question, second)
+    if taken.lease != digest(signed.statement):
+        raise SignerError(f"the signer did not take its lease: {_words(first)}")
     with parts.database.transaction() as db:
-        signers.confirm(db, hello)
+        signers.confirm(db, taken)
     link.lease_until = lease.expires
 
 

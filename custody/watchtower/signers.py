@@ -76,7 +76,7 @@ def confirmed(database: Database, hello: Hello) -> tuple[int, str]:
 
 
 def confirm(db: sqlite3.Connection, hello: Hello) -> None:
-    """Note what a signer said of itself once it took a lease: it follows what was before."""
+    """Note what a signer said of itself as it had taken a lease: it follows what was before."""
     values = (hello.key, hello.journal, hello.sequence, hello.head)
     db.execute("INSERT OR REPLACE INTO confirmed VALUES (?, ?, ?, ?)", values)
 

@@ -243,6 +243,7 @@ def test_an_intent_of_exactly_7_days_is_taken() -> None:
         (UNFREEZE, "freezes", []),
         (UNFREEZE, "freezes", [DIGEST, DIGEST]),
         *((HELLO, "question", value) for value in ("", "0" * 63, "0" * 65, "C0" * 32)),
+        *((HELLO, "lease", value) for value in ("0" * 63, "C0" * 32)),
         *((HELLO, "freezes", value) for value in ("", "0" * 63, "C0" * 32)),
         *((HELLO, "challenge", value) for value in ("", "0" * 63, "0" * 65, "C0" * 32)),
         *((HELLO, "sequence", value) for value in ("", "-1", "01", str(2**63))),

@@ -34,6 +34,7 @@ def hello(journal: str = JOURNAL, sequence: int = 7, head: str = HEAD) -> Hello:
         policy="d" * 64,
         epoch="",
         freezes="e" * 64,
+        lease="",
     )
 
 

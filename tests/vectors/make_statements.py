@@ -139,6 +139,7 @@ def _vectors_of_the_watchtower(intent: str) -> list[dict[str, str]]:
         policy=_POLICY,
         epoch="",
         freezes=digest_of(()),
+        lease="",
     )
     resolved = Resolved(wallet="hot-sol", asset="SOL", amount=12_000_000_000)
     lease = Lease(
