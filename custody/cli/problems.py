@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import grpc
 
 from custody.cli.session import CommandError
-from custody.cli.tower import WatchtowerUnreachableError
 from custody.cli.trust import RefusedAnywayError, UntrustedError
 from custody.client import (
     ConfigError,
@@ -14,6 +13,7 @@ from custody.client import (
     KeyFileError,
     UncertifiedError,
 )
+from custody.watchtower_client import WatchtowerUnreachableError
 from policies.advice import NEXT
 from policies.codes import Code, Refusal
 

@@ -12,13 +12,10 @@ from custody.answers import CustodyRefused
 from custody.errors import refusal_of
 from custody.retrying import ATTEMPT_SECONDS, retrying
 from custody.tls import TlsFiles
+from custody.watchtower_client import WatchtowerUnreachableError
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2_grpc
 from policies.statements import Signed
-
-
-class WatchtowerUnreachableError(Exception):
-    """No usable answer from the watchtower."""
 
 
 class Watchtower:

@@ -313,6 +313,19 @@ def test_a_fork_is_found_however_much_was_written_since(
     assert code_of(bare.lease(sequence=2, head="ee" * 32)) is Code.LEASE_INVALID
 
 
+def test_an_entry_whose_head_was_let_go_confirms_nothing(
+    bare: SignerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads from before the last lease's entry go: whoever names one may have seen another fork."""
+    monkeypatch.setattr(journal_module, "_HEADS_KEPT", 4)
+    for _ in range(2):
+        assert bare.lease().applied.digest
+        for _ in range(4):
+            pay(bare)
+    assert bare.journal.head_at(2) is None
+    assert field_of(bare.lease(sequence=2, head="ee" * 32)) == "head"
+
+
 def test_a_lease_that_expires_at_once_takes_back_the_one_before(bare: SignerRig) -> None:
     first = lease_job(bare.ask(HELLO), time=bare.now)
     assert bare.ask(first).applied.digest
