@@ -83,9 +83,9 @@ def epoch_after(epoch: str, freezes: Sequence[str]) -> str:
     return digest(canonical.encode(value))
 
 
-def digest_of(freezes: Iterable[str]) -> str:
-    """Return the digest of the freezes that stand, whatever their order."""
-    return digest(canonical.encode([*sorted(freezes)]))
+def digest_of(freezes: Iterable[tuple[str, str, str]]) -> str:
+    """Return the digest of the freezes that stand, each (digest, wallet, person), in any order."""
+    return digest(canonical.encode([[*freeze] for freeze in sorted(freezes)]))
 
 
 def _refuse_epoch(named: str, epoch: str) -> Refusal | None:

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.freezes import ALL_WALLETS, WATCHTOWER, epoch_after, open_freeze, open_unfreeze
+from policies.freezes import (
+    ALL_WALLETS,
+    WATCHTOWER,
+    digest_of,
+    epoch_after,
+    open_freeze,
+    open_unfreeze,
+)
 from policies.policy import Policy
 from policies.statements import FREEZES_MAX, Signed, digest
 from signer.clock import Moment
@@ -26,6 +33,10 @@ class Freezes:
         """Return every freeze in force, in the order of their digests."""
         rows = self._db.execute("SELECT digest, wallet, person FROM freeze ORDER BY digest")
         return [wire.Freeze(digest=name, wallet=of, person=who) for name, of, who in rows]
+
+    def standing_digest(self) -> str:
+        """Return the digest of all of them."""
+        return digest_of((item.digest, item.wallet, item.person) for item in self.standing())
 
     def refuse(self, wallet: str) -> Refusal | None:
         """Return why this wallet signs nothing that leaves, or None."""

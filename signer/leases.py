@@ -9,7 +9,6 @@ import secrets
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
-from policies.freezes import digest_of
 from policies.policy import Policy, Wallet, WalletTier
 from policies.statements import (
     Hello,
@@ -57,7 +56,7 @@ class Leases:
                 head=self._journal.head.hex(),
                 policy=policy.digest,
                 epoch=self._freezes.epoch(),
-                freezes=digest_of(freeze.digest for freeze in self._freezes.standing()),
+                freezes=self._freezes.standing_digest(),
                 lease=self._name,
             )
         )

@@ -52,12 +52,16 @@ class Signer:
     def __init__(self) -> None:
         self.answers: Callable[[wire.AlarmSweep], wire.Result] | None = None
         self.asked: list[wire.AlarmSweep] = []
+        self.others: Callable[[wire.Job], wire.Result] = lambda _: wire.Result()
 
     async def ask(self, jobs: Sequence[wire.Job], traces: Sequence[str] = ()) -> list[wire.Result]:
         if self.answers is None:
             raise SignerUnreachableError("no relay is connected")
-        self.asked += [job.alarm_sweep for job in jobs]
-        return [self.answers(job.alarm_sweep) for job in jobs]
+        self.asked += [job.alarm_sweep for job in jobs if job.HasField("alarm_sweep")]
+        return [
+            self.answers(job.alarm_sweep) if job.HasField("alarm_sweep") else self.others(job)
+            for job in jobs
+        ]
 
 
 Alter = Callable[[dict[str, Any], Any], Any]

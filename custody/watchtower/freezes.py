@@ -154,7 +154,7 @@ def prove_theft(parts: Parts, audit_key: str, transaction: bytes) -> None:
     seen = signer.epoch if signer else ""
     query = "INSERT INTO freeze SELECT ?, ?, ?, ?, NULL, NULL, ?"
     query += " WHERE NOT EXISTS (SELECT 1 FROM freeze WHERE (audit_key, person) = (?, ?))"
-    # A relay may have named somebody for it: HELLO holds no more than its digest.
+    # Whoever it was told as before: a proof goes before what was told.
     query += " ON CONFLICT DO UPDATE SET wallet = excluded.wallet, person = excluded.person"
     with parts.database.transaction() as db:
         db.execute(query, (*what, seen, audit_key, WATCHTOWER))

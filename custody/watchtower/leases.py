@@ -8,6 +8,7 @@ freeze cannot pretend that it was taken. A fault ends the round: the lease runs 
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -123,8 +124,7 @@ async def look(parts: Parts, link: Link) -> Look | Problem:
     if problem := journal_problem(before.seen if before else None, hello):
         _note_lost(parts, link, problem)
         return problem
-    if digest_of(freeze.digest for freeze in status.freezes) != hello.freezes:
-        raise SignerError("other freezes were shown than the signer has: look at the relay")
+    _check_freezes(hello, status)
     file = status.policy if digest(status.policy) == hello.policy else b""
     policy = _policy(parts, key, hello, file)
     if policy:
@@ -134,6 +134,20 @@ async def look(parts: Parts, link: Link) -> Look | Problem:
             freezes.compare(db, key, hello.epoch, status.freezes)
         parts.policies[key] = policy
     return Look(hello, policy, status.watchtower)
+
+
+def freezes_shown(
+    parts: Parts, question: bytes, first: wire.Result, second: wire.Result
+) -> Sequence[wire.Freeze]:
+    """Return what stands at a signer, by its HELLO and STATUS; SignerError when they differ."""
+    _check_freezes(_open_hello(parts, question, first), second.status)
+    return second.status.freezes
+
+
+def _check_freezes(hello: Hello, status: wire.SignerStatus) -> None:
+    shown = digest_of((item.digest, item.wallet, item.person) for item in status.freezes)
+    if shown != hello.freezes:
+        raise SignerError("other freezes were shown than the signer has: look at the relay")
 
 
 async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:

@@ -7,6 +7,7 @@ the policy's count is used up.
 """
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,13 +16,14 @@ import structlog
 from custody.chains.errors import ChainError
 from custody.chains.solana_history import HistoryNode, Listed
 from custody.gateway import SignerUnreachableError
-from custody.watchtower import freezes, receipts, signers, suspects
+from custody.watchtower import freezes, leases, receipts, signers, suspects
 from custody.watchtower.ladder import Ladder, Rung
 from custody.watchtower.nodes import Nodes
 from custody.watchtower.parts import Parts
 from custody.watchtower.suspects import Suspect, Verdict
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
+from policies.freezes import WATCHTOWER
 from policies.policy import Wallet
 from policies.receipts import ReceiptError, open_receipt
 from policies.statements import Receipt, Theft
@@ -118,12 +120,12 @@ class Responder:
     async def _decide(self, suspect: Suspect) -> bool:
         """Have the signer say what it is; False when it does not."""
         try:
-            blockhash, result = await self._ask(suspect)
+            blockhash, result, frozen = await self._ask(suspect)
         except SignerUnreachableError as error:
             self._alarm_unproven(suspect, str(error))
             raise
         outcome = result.WhichOneof("outcome")
-        if outcome == "swept" or result.refusal.code == Code.LIMIT_EXCEEDED:
+        if frozen and (outcome == "swept" or result.refusal.code == Code.LIMIT_EXCEEDED):
             self._proven(suspect)
             self._climb(blockhash, result)
         elif receipt := self._covering(suspect, result):
@@ -135,8 +137,11 @@ class Responder:
             return False
         return True
 
-    async def _ask(self, suspect: Suspect) -> tuple[bytes, wire.Result]:
-        """Return the blockhash named and the signer's answer."""
+    async def _ask(self, suspect: Suspect) -> tuple[bytes, wire.Result, bool]:
+        """Return the blockhash named, the answer, and whether the signer is frozen for a theft.
+
+        The relay could make up an answer; what stands, the signer's HELLO says.
+        """
         link = self._parts.links.get(self.wallet.signer)
         if link is None:
             raise SignerUnreachableError("the wallet's signer is not connected: start its relay")
@@ -158,8 +163,19 @@ class Responder:
         )
         signed = self._parts.key.sign(statement)
         theft = wire.SignedStatement(statement=signed.statement, signature=signed.signature)
-        (result,) = await link.gateway.ask([wire.Job(alarm_sweep=wire.AlarmSweep(theft=theft))])
-        return blockhash, result
+        question = secrets.token_bytes(leases.QUESTION_BYTES)
+        jobs = [
+            wire.Job(alarm_sweep=wire.AlarmSweep(theft=theft)),
+            wire.Job(hello=wire.Hello(question=question)),
+            wire.Job(status=wire.Status()),
+        ]
+        result, hello, status = await link.gateway.ask(jobs)
+        try:
+            standing = leases.freezes_shown(self._parts, question, hello, status)
+        except leases.SignerError as error:
+            raise SignerUnreachableError(str(error)) from error
+        frozen = any(item.person == WATCHTOWER for item in standing)
+        return blockhash, result, frozen
 
     def _climb(self, blockhash: bytes, result: wire.Result) -> None:
         """Keep the receipts of a sweep and send it; without one, its count is used up."""

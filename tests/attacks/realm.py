@@ -78,7 +78,7 @@ class Line:
 
     async def ask(self, jobs: Sequence[wire.Job], traces: Sequence[str] = ()) -> list[wire.Result]:
         await asyncio.sleep(0)
-        if any(self.drops(job) for job in jobs):
+        if jobs and self.drops(jobs[0]):
             raise SignerUnreachableError("the signer did not answer in time")
         return self.signer.guard.answer(jobs)
 

@@ -43,6 +43,7 @@ class Rig(TowerRig):
 
     def connect(self) -> None:
         self.signer.answers = lambda theft: self.host.ask_unleased(wire.Job(alarm_sweep=theft))
+        self.signer.others = self.host.ask_unleased
 
     def lift(self) -> None:
         """Let the signer say that its freezes were lifted."""
@@ -325,3 +326,25 @@ def withdraw(rig: Rig) -> str:
     intent = make_intent(destination=Destination(CUSTOMER.address, ""))
     signed = rig.host.signed(transfer(intent, nonce_value=value))
     return rig.send(VersionedTransaction.from_bytes(signed.transaction))
+
+
+@pytest.mark.parametrize(
+    "made_up",
+    [
+        wire.Result(swept=wire.Swept()),
+        wire.Result(refusal=wire.Refusal(code="LIMIT_EXCEEDED", message="used up")),
+    ],
+    ids=["swept", "used up"],
+)
+async def test_a_relay_that_makes_up_a_theft_proves_none(rig: Rig, made_up: wire.Result) -> None:
+    """Custody withholds the receipt of a lawful payment, and the relay says what it likes."""
+    open_pool(rig)
+    name = withdraw(rig)
+    rig.signer.answers = lambda _: made_up
+    async with rig.running():
+        await until(lambda: "UNEXPLAINED" in rig.kinds())
+        assert rig.verdict(name) == Verdict.UNDECIDED
+        assert "THEFT" not in rig.kinds()
+        rig.connect()
+        await until(lambda: rig.verdict(name) == Verdict.LAWFUL)
+        assert rig.frozen() == []
