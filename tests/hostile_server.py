@@ -1,7 +1,7 @@
 """The api as a process of its own, to be attacked: python -m tests.hostile_server FOLDER DSN.
 
 Its servers, limits and roles are the real ones; WatchWithdrawals never ends and is as fast as its
-reader, and ListWallets answers a lot.
+reader, and ListWallets answers a lot. FOLDER/NAME.full is there once NAME held all it may.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from custody.serving import build_server
 from custody.store.database import Database, migrate
 from kura.custody.v1 import custody_pb2 as wire
 from kura.custody.v1 import custody_pb2_grpc
-from tests.factories import told_nobody
+from policies.codes import Code
 from tests.hostile_clients import say
 
 LIMITS = Limits(
@@ -56,7 +56,12 @@ async def main(folder: Path, dsn: str) -> None:
     parts = Parts(database=Database(dsn), node=SolanaNode("http://127.0.0.1:9"))
     await parts.database.open()
     tls = Authority(folder).issue(Identity(Role.SERVER, "api"), HOSTS)
-    server, port, _ = await build_server("127.0.0.1:0", tls, told_nobody, limits=LIMITS)
+
+    async def denied(who: Identity | None, method: str, code: Code, rule: str) -> None:
+        if who and code is Code.RATE_EXCEEDED:  # by places first: there are fewer than tokens
+            (folder / f"{who.name}.full").touch()
+
+    server, port, _ = await build_server("127.0.0.1:0", tls, denied, limits=LIMITS)
     custody_pb2_grpc.add_CustodyServicer_to_server(Servicer(parts, CallLog(parts.database)), server)
     await server.start()
     say(str(port))
