@@ -160,10 +160,13 @@ class Journal:
         self.db.execute("UPDATE meta SET confirmed = ? WHERE confirmed < ?", (sequence, sequence))
 
     def issued(self, signed: Sequence[tuple[bytes, str, int]], at: Moment) -> None:
-        """Remember what no intent asked for: each signature, its wallet, its cost in base units."""
-        if signed:
-            with self.entry(at, "issued", *(signature for signature, _, _ in signed)) as db:
-                db.executemany("INSERT OR IGNORE INTO issued VALUES (?, ?, ?)", signed)
+        """Remember what no intent asked for: each signature, its wallet, its cost in base units.
+
+        Again adds no entry: whoever keeps leases away could fill the disk with heads of the same.
+        """
+        if new := [item for item in signed if self.cost_of_issued(item[0]) is None]:
+            with self.entry(at, "issued", *(signature for signature, _, _ in new)) as db:
+                db.executemany("INSERT INTO issued VALUES (?, ?, ?)", new)
 
     def cost_of_issued(self, signature: bytes) -> int | None:
         """Return what it cost; None when no such signature was given without an intent."""

@@ -112,6 +112,16 @@ def test_one_advance_of_a_transfers_value_is_in_no_window_and_none_counts_twice(
         rig.restart()
 
 
+def test_the_same_again_adds_no_entry(rig: SignerRig) -> None:
+    """Without a lease no head is let go: a relay alone could fill the disk with them."""
+    rig.signed(nonce_open())
+    rig.signed(nonce_advance())
+    before = rig.journal.sequence
+    for job in (nonce_open(), nonce_advance()):
+        rig.signed(job)
+    assert rig.journal.sequence == before
+
+
 def test_what_was_ended_is_killed_in_no_window_too(make_rig: MakeRig) -> None:
     rig = make_rig(policy_file(windows={**WINDOWS, "upkeep": ["24 hours", "1 SOL", 0]}))
     intent = make_intent()
