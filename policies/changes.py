@@ -53,7 +53,13 @@ def open_book(
 def open_policy(
     in_force: Policy, file: bytes, changes: Sequence[Signed], now: int
 ) -> Policy | Refusal:
-    """Return the version, when it follows `in_force` and that version's quorum signed it."""
+    """Return the version, when it follows `in_force` and that version's quorum signed it.
+
+    The signatures come first: a stranger's file can take half a minute to read.
+    """
+    refusal = refuse_unsigned_version(in_force, digest(file), changes, now)
+    if refusal:
+        return refusal
     try:
         policy = parse_policy(file)
     except FileError as error:

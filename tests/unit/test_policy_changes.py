@@ -58,6 +58,14 @@ def test_a_version_that_does_not_follow_is_refused(file: bytes, code: Code, fiel
     assert (outcome.code, outcome.field) == (code, field)
 
 
+def test_what_the_quorum_did_not_sign_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a file that is made for it takes the signer from everybody else for many seconds."""
+    monkeypatch.delattr("policies.changes.parse_policy")
+    for people in ((), ("alice",), ("bob",)):
+        outcome = open_policy(FIRST, FILE, changes("policy", FILE, *people), NOW)
+        assert refused(outcome)[0] is Code.QUORUM_MISSING
+
+
 def test_the_quorum_in_force_signs_and_not_the_one_that_the_version_brings() -> None:
     eased = policy_file(policy_quorum=["1 of risk"], **NEXT)
     signed = changes("policy", eased, "carol")
