@@ -1,11 +1,17 @@
 """Bytes of a transaction that prove that a wallet's key signed it, against Solana's own SDK."""
 
+import hashlib
 import os
 import random
 import sys
 from collections.abc import Sequence
 
 import pytest
+from nacl.bindings import (
+    crypto_core_ed25519_add,
+    crypto_core_ed25519_scalar_reduce,
+    crypto_scalarmult_ed25519_base_noclamp,
+)
 from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
@@ -23,6 +29,17 @@ RECENT = b"\x07" * 32
 WALLET, OTHER = Keypair.from_seed(b"\x01" * 32), Keypair.from_seed(b"\x02" * 32)
 KEY = bytes(WALLET.pubkey())
 THIEF = Pubkey(b"\x09" * 32)
+ORDER = 2**252 + 27742317777372353535851937790883648493
+SMALL_ORDER = (  # the neutral one first
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+)
 
 
 @pytest.fixture
@@ -282,3 +299,37 @@ def test_nothing_else_of_version_1_proves_anything(transaction: bytes, rng: rand
     unproven(transaction + bytes(4097 - len(transaction)), "more than 4096")
     unproven(bytes((0x81, 255)) + transaction[2:])
     unproven(bytes((0x81, 0)) + transaction[2:])
+
+
+def sign_with(torsion: bytes, message: bytes) -> bytes:
+    """Sign as who holds the key can: with this point of small order in R (SIMD-0376)."""
+    digest = hashlib.sha512(b"\x01" * 32).digest()
+    secret = int.from_bytes(digest[:32], "little") & (2**254 - 8) | 2**254
+    random_scalar = crypto_core_ed25519_scalar_reduce(digest)
+    point = crypto_core_ed25519_add(crypto_scalarmult_ed25519_base_noclamp(random_scalar), torsion)
+    hashed = crypto_core_ed25519_scalar_reduce(hashlib.sha512(point + KEY + message).digest())
+    scalar = int.from_bytes(random_scalar, "little") + int.from_bytes(hashed, "little") * secret
+    return point + (scalar % ORDER).to_bytes(32, "little")
+
+
+def test_a_signature_that_only_the_cofactored_check_takes_is_the_wallets() -> None:
+    message = LAWFUL["legacy"][65:]
+    for torsion in SMALL_ORDER:
+        signature = sign_with(bytes.fromhex(torsion), message)
+        assert open_theft(KEY, b"\x01" + signature + message) == Proof(signature, RECENT), torsion
+        unproven(b"\x01" + signature + message[:-1] + b"\x06", "not of the wallet's key")
+    assert len({sign_with(bytes.fromhex(torsion), message)[:32] for torsion in SMALL_ORDER}) == 8
+
+
+def test_a_strangers_variant_of_a_lawful_signature_is_no_theft() -> None:
+    """The journal knows a signature by its bytes: another spelling would not be found there."""
+    signature, message = LAWFUL["legacy"][1:65], LAWFUL["legacy"][65:]
+    point, scalar = signature[:32], int.from_bytes(signature[32:], "little")
+    for other in (scalar + ORDER, scalar + 2 * ORDER, scalar + 2**255, ORDER - scalar, 0):
+        varied = point + other.to_bytes(32, "little")
+        unproven(b"\x01" + varied + message, "not of the wallet's key")
+    for torsion in SMALL_ORDER[1:]:
+        varied = crypto_core_ed25519_add(point, bytes.fromhex(torsion)) + signature[32:]
+        unproven(b"\x01" + varied + message, "not of the wallet's key")
+    for no_point in (bytes(32), b"\x02" + bytes(31), b"\xff" * 32):
+        unproven(b"\x01" + no_point + signature[32:] + message, "not of the wallet's key")
