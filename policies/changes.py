@@ -53,10 +53,8 @@ def open_book(
 def open_policy(
     in_force: Policy, file: bytes, changes: Sequence[Signed], now: int
 ) -> Policy | Refusal:
-    """Return the version, when it follows `in_force` and that version's quorum signed it.
-
-    The signatures come first: a stranger's file can take half a minute to read.
-    """
+    """Return the version, when it follows `in_force` and that version's quorum signed it."""
+    # Signatures first: a stranger's file can take half a minute to read.
     refusal = refuse_unsigned_version(in_force, digest(file), changes, now)
     if refusal:
         return refusal

@@ -45,6 +45,8 @@ class Governance:
             db.execute("INSERT INTO policy VALUES (?, ?, ?)", (policy.version, policy.digest, file))
             keys = [(name, key) for name, keys in policy.requesters.items() for key in keys]
             db.executemany("INSERT OR IGNORE INTO requester_key VALUES (?, ?)", keys)
+            signers = [(name, wallet.signer) for name, wallet in policy.wallets.items()]
+            db.executemany("INSERT OR REPLACE INTO wallet VALUES (?, ?)", signers)
             db.execute("DELETE FROM proposal")
             db.execute("DELETE FROM veto")
 
@@ -56,6 +58,10 @@ class Governance:
         """Tell whether any version named this key for this requester."""
         query = "SELECT 1 FROM requester_key WHERE (requester, key) = (?, ?)"
         return self._db.execute(query, (requester, key)).fetchone() is not None
+
+    def signers(self) -> dict[str, str]:
+        """Return each wallet's signer by the last version that named the wallet."""
+        return dict(self._db.execute("SELECT name, signer FROM wallet"))
 
     def propose(self, digest: str, at: Moment) -> int | None:
         """Return the tick at which this version was first seen; None when too many wait."""

@@ -39,7 +39,7 @@ class Guard:
         self._governance, self._freezes = Governance(journal), Freezes(journal)
         requests = Requests(journal)
         self._leases = Leases(journal, self._keys, requests, self._clock)
-        self._versions = Versions(self._governance)
+        self._versions = Versions(self._governance, self._keys.audit_key)
         self._transfers = Transfers(journal, self._keys, requests, self._leases)
         self._alarm = Alarm(journal, self._keys, requests)
         self._upkeep = Upkeep(journal, self._keys, requests, self._leases)

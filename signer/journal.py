@@ -61,6 +61,7 @@ CREATE TABLE policy (version INTEGER PRIMARY KEY, digest TEXT NOT NULL, file BLO
 CREATE TABLE requester_key (
   requester TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (requester, key)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE wallet (name TEXT PRIMARY KEY, signer TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE proposal (digest TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE veto (
   change TEXT NOT NULL, person TEXT NOT NULL, PRIMARY KEY (change, person)
@@ -160,10 +161,8 @@ class Journal:
         self.db.execute("UPDATE meta SET confirmed = ? WHERE confirmed < ?", (sequence, sequence))
 
     def issued(self, signed: Sequence[tuple[bytes, str, int]], at: Moment) -> None:
-        """Remember what no intent asked for: each signature, its wallet, its cost in base units.
-
-        Again adds no entry: whoever keeps leases away could fill the disk with heads of the same.
-        """
+        """Remember what no intent asked for: each signature, its wallet, its cost in base units."""
+        # Not twice: without leases no head is let go, and a relay could fill the disk with them.
         if new := [item for item in signed if self.cost_of_issued(item[0]) is None]:
             with self.entry(at, "issued", *(signature for signature, _, _ in new)) as db:
                 db.executemany("INSERT INTO issued VALUES (?, ?, ?)", new)

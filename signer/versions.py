@@ -33,8 +33,8 @@ VETOES_MAX = 64
 class Versions:
     """The policy in force, parsed, and the changes that lead to the next."""
 
-    def __init__(self, governance: Governance) -> None:
-        self._governance = governance
+    def __init__(self, governance: Governance, audit_key: str) -> None:
+        self._governance, self._audit_key = governance, audit_key
         file = governance.policy()
         self.policy = parse_policy(file) if file else None
 
@@ -60,16 +60,25 @@ class Versions:
         policy = open_policy(in_force, job.file, _signed(job.changes), at.wall)
         if isinstance(policy, Refusal):
             return policy
-        refusal = refuse_sweeps(policy)
+        refusal = refuse_sweeps(policy) or self._refuse_moved(policy)
+        if not refusal and not only_tightens(in_force, policy):
+            refusal = self._refuse_loosening(in_force, policy, job, at)
         if refusal:
             return refusal
-        if not only_tightens(in_force, policy):
-            refusal = self._refuse_loosening(in_force, policy, job, at)
-            if refusal:
-                return refusal
         self._governance.put_in_force(policy, job.file, at)
         self.policy = policy
         return wire.Applied(digest=policy.digest)
+
+    def _refuse_moved(self, policy: Policy) -> Refusal | None:
+        """A signer that was there before cannot know what another one signed for a wallet."""
+        before = self._governance.signers()
+        for name, wallet in policy.wallets.items():
+            known = wallet.signer == self._audit_key or wallet.signer in before.values()
+            if known and wallet.signer != before.get(name, wallet.signer):
+                words = f"wallets.{name}.signer: another one signed for it before, and with two "
+                words += "journals one request could be paid twice: give the wallet another name"
+                return Refusal(Code.POLICY_MALFORMED, words, field=f"wallets.{name}.signer")
+        return None
 
     def _refuse_loosening(
         self, in_force: Policy, policy: Policy, job: wire.PolicyVersion, at: Moment

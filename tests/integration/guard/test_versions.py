@@ -28,6 +28,7 @@ from tests.factories import (
     policy_file,
     public,
     sign,
+    wallet_text,
 )
 from tests.integration.guard.payments import ask, code_of, pay
 from tests.integration.guard.versions import (
@@ -439,3 +440,33 @@ def test_a_sweep_that_the_chain_would_not_take_never_comes_into_force(
     refusal = apply(rig, file, elapsed=True).refusal
     assert (refusal.code, refusal.field) == (Code.POLICY_MALFORMED, "wallets.hot-sol.sweep")
     assert apply(rig, following(rig, sweep_fee="0.000005 SOL"), elapsed=True).HasField("applied")
+
+
+def test_no_signer_that_was_there_takes_over_a_wallet(make_rig: MakeRig) -> None:
+    """What the other one paid it would pay again, and swear that it never did."""
+    others = wallet_text("second", signer=public("second"))
+    mine = wallet_text("second", signer=public("audit"))
+    rig = make_rig(policy_file(more=others))
+    for taken in ({"more": mine}, {"more": others, "signer": public("second")}):
+        refusal = apply(rig, following(rig, **taken), elapsed=True).refusal
+        assert refusal.code == Code.POLICY_MALFORMED
+        assert refusal.field in ("wallets.second.signer", "wallets.hot-sol.signer")
+        assert "another name" in refusal.message
+    assert apply(rig, following(rig), elapsed=True).HasField("applied")
+    rig.restart()
+    refused(apply(rig, following(rig, more=mine), elapsed=True), Code.POLICY_MALFORMED)
+    renamed = wallet_text("third", signer=public("audit"))
+    assert apply(rig, following(rig, more=renamed), elapsed=True).HasField("applied")
+
+
+def test_a_new_signer_takes_over_a_wallet_for_good(rig: SignerRig) -> None:
+    """Its journal begins with a recovery, which refuses what is older."""
+    new = following(rig, signer=public("new"))
+    assert apply(rig, new, elapsed=True).HasField("applied")
+    assert code_of(ask(rig)) is Code.WALLET_NOT_HELD
+    refused(apply(rig, following(rig), elapsed=True), Code.POLICY_MALFORMED)
+
+
+def test_a_signer_that_no_policy_named_takes_over_no_wallet(make_rig: MakeRig) -> None:
+    rig = make_rig(policy_file(signer=public("first")))
+    refused(apply(rig, following(rig), elapsed=True), Code.POLICY_MALFORMED)
