@@ -70,11 +70,15 @@ class Alarm:
 
     def _note(self, wallet: Wallet, proof: Proof, stolen: bytes) -> Note | None:
         """Return what a receipt says of a transaction that the journal knows; None for none."""
+        note = Note(wallet=wallet.name)
         past = self._requests.find_signed(wallet.name, proof.blockhash, proof.signature)
-        cost = past.cost if past else self._journal.cost_of_issued(proof.signature)
-        if cost is None:
-            return None
-        note = Note(wallet=wallet.name, intent=past.intent if past else "")
+        if past:
+            note, cost = Note(wallet=wallet.name, intent=past.intent), past.cost
+        else:
+            issued = self._journal.cost_of_issued(proof.signature)
+            if issued is None:
+                return None
+            cost = issued
         return of_transaction(note, stolen[_MESSAGE], proof.signature, cost)
 
     def _ladder(self, wallet: Wallet, theft: Theft, at: Moment) -> Answer:

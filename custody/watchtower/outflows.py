@@ -4,11 +4,11 @@ Every signature of a transaction on a chain is valid. One that is not, or bytes 
 prove only that the node lies.
 """
 
-from nacl.exceptions import CryptoError
-from nacl.signing import VerifyKey
 from solders.message import Message, MessageV0, MessageV1, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import SanitizeError, VersionedTransaction
+
+from custody.chains.solana_signatures import is_valid
 
 
 class LyingNodeError(Exception):
@@ -23,19 +23,13 @@ def signer_place(transaction: bytes, transaction_id: str, address: str) -> int |
     tx = _decoded(transaction)
     if str(tx.signatures[0]) != transaction_id:
         raise LyingNodeError(f"it shows another transaction than {transaction_id}")
-    if not all(tx.verify_with_results()):
-        raise LyingNodeError(f"a signature of {transaction_id} does not verify")
     wallet, message = Pubkey.from_string(address), tx.message
     signers = message.account_keys[: message.header.num_required_signatures]
-    if wallet not in signers:
-        return None
-    place = signers.index(wallet)
-    try:
-        signed = bytes(to_bytes_versioned(message))
-        VerifyKey(bytes(wallet)).verify(signed, bytes(tx.signatures[place]))
-    except CryptoError:
-        raise LyingNodeError(f"the wallet's signature of {transaction_id} is none") from None
-    return place
+    signed = bytes(to_bytes_versioned(message))
+    for signer, signature in zip(signers, tx.signatures, strict=True):
+        if not is_valid(bytes(signer), signed, bytes(signature)):
+            raise LyingNodeError(f"a signature of {transaction_id} does not verify")
+    return signers.index(wallet) if wallet in signers else None
 
 
 def _decoded(transaction: bytes) -> VersionedTransaction:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from custody.watchtower.freezes import enveloped
 from custody.watchtower.parts import Parts
 from kura.signer.v1 import signer_pb2 as wire
-from policies.changes import open_policy, open_veto, refuse_unsigned_version
+from policies.changes import open_policy, open_veto
 from policies.codes import Code, Refusal
 from policies.policy import Policy
 from policies.policy_file import parse_policy
@@ -128,9 +128,6 @@ def _note(parts: Parts, file: bytes, changes: Sequence[Signed]) -> Refusal | Non
     )
     now = parts.clock()
     for in_force in parts.policies.values():
-        # First, since a file that nobody signed can take a second to read.
-        if refusal := refuse_unsigned_version(in_force, digest(file), changes, now):
-            continue
         policy = open_policy(in_force, file, changes, now)
         if isinstance(policy, Refusal):
             refusal = policy
