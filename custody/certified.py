@@ -66,7 +66,7 @@ def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: boo
         raise ReceiptError(f"{words}: the settings need [audit_keys], or people's policy_digest")
     if paid and not shown.transaction_id:
         raise ReceiptError("is of no transaction that custody shows")
-    receipts.require(
+    said = receipts.require(
         shown.receipt,
         keys,
         receipts.SIGNED if paid else receipts.ENDED,
@@ -74,6 +74,10 @@ def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: boo
         digest=digest(shown.intent.statement),
         transaction_id=shown.transaction_id if paid else "",
     )
+    blocked = _state(shown.state) is State.BLOCKED and shown.refusal.code == said.code
+    if said.code and not blocked:
+        words = "says that another intent has its request_id, and that one may be paid"
+        raise ReceiptError(f"{words}: {said.code}")
 
 
 def _withdrawals(answer: Any) -> Iterator[wire.Withdrawal]:

@@ -9,7 +9,6 @@ from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.fields import key_text
 from policies.policy import Policy
-from policies.statements import Signed
 from signer import anchor
 from signer.alarm import Alarm
 from signer.clock import Clock, Look, Moment, look
@@ -19,7 +18,7 @@ from signer.hsm import Token
 from signer.journal import Journal
 from signer.keys import Keys
 from signer.leases import Leases
-from signer.receipts import Answer, results
+from signer.receipts import Answer, results, signed_in
 from signer.requests import Requests
 from signer.transfers import Transfers
 from signer.upkeep import Upkeep
@@ -102,14 +101,14 @@ class Guard:
             case "policy":
                 return self._versions.policy_version(policy, job.policy, at)
             case "veto":
-                return self._versions.veto(policy, _signed(job.veto), at)
+                return self._versions.veto(policy, signed_in(job.veto), at)
             case "freeze":
-                return self._freezes.freeze(policy, _signed(job.freeze), at)
+                return self._freezes.freeze(policy, signed_in(job.freeze), at)
             case "unfreeze":
-                orders = [_signed(order) for order in job.unfreeze.orders]
+                orders = [signed_in(order) for order in job.unfreeze.orders]
                 return self._freezes.unfreeze(policy, orders, at)
             case "lease":
-                return self._leases.apply(policy, _signed(job.lease), at)
+                return self._leases.apply(policy, signed_in(job.lease), at)
         return Refusal(Code.JOB_MALFORMED, "the change is of no kind that this signer has")
 
     def _status(self) -> wire.SignerStatus:
@@ -136,7 +135,3 @@ class Guard:
             lease_until=self._leases.until(policy, at) if policy else 0,
             watchtower=self._governance.watchtower(policy) if policy else "",
         )
-
-
-def _signed(item: wire.SignedStatement) -> Signed:
-    return Signed(item.statement, item.signature)

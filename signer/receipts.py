@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Refusal
 from policies.receipts import make_receipts
-from policies.statements import Intent, Receipt
+from policies.statements import Intent, Receipt, Signed
 from signer.chains import solana, solana_address
 from signer.clock import Moment
 from signer.journal import Journal
@@ -41,6 +41,11 @@ class Answer(NamedTuple):
 
     outcome: Message | Refusal
     notes: tuple[Note, ...] = ()
+
+
+def signed_in(item: wire.SignedStatement) -> Signed:
+    """Return a statement out of a job."""
+    return Signed(item.statement, item.signature)
 
 
 def note_of(intent: Intent, digest: str) -> Note:

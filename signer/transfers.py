@@ -30,7 +30,7 @@ from signer.governance import Governance
 from signer.journal import Journal
 from signer.keys import Keys
 from signer.leases import Leases
-from signer.receipts import Answer, note_of, of_transaction, refused, transaction
+from signer.receipts import Answer, note_of, of_transaction, refused, signed_in, transaction
 from signer.requests import NonceUsed, Past, Requests, Reservation, Sight, State
 
 _DROPPED = "dropped "  # tombstones of a key the policy dropped: its thief burns no id of the next
@@ -62,7 +62,7 @@ class Transfers:
 
     def transfer(self, policy: Policy, job: wire.Transfer, at: Moment) -> Answer:
         """Sign the transfer that this intent asks for, if policy and people allow it."""
-        signed = _signed(job.intent)
+        signed = signed_in(job.intent)
         intent = open_intent(policy, signed)
         if isinstance(intent, Refusal):
             return Answer(intent)
@@ -71,7 +71,7 @@ class Transfers:
 
     def end(self, policy: Policy, job: wire.End, at: Moment) -> Answer:
         """Never sign this request from now on; what was signed before is answered with."""
-        signed = _signed(job.intent)
+        signed = signed_in(job.intent)
         intent = self._open_to_end(policy, signed)
         if isinstance(intent, Refusal):
             return Answer(intent)
@@ -125,7 +125,7 @@ class Transfers:
     ) -> Facts | Refusal:
         """Return what people and counters say; a reserved request is not counted twice."""
         intent, intent_digest, past = asked
-        signed = [_signed(approval) for approval in job.approvals]
+        signed = [signed_in(approval) for approval in job.approvals]
         approvals = open_approvals(policy, intent_digest, signed, at.wall)
         if isinstance(approvals, Refusal):
             return approvals
@@ -179,13 +179,13 @@ class Transfers:
             if not job.HasField("dead"):
                 return _Done(past, repeated=True, bare=bool(self._freezes.refuse(intent.wallet)))
             name = solana_address.transaction_id(past.signature)
-            refusal = self._refuse_dead(policy, intent_digest, name, _signed(job.dead))
+            refusal = self._refuse_dead(policy, intent_digest, name, signed_in(job.dead))
         elif not past or not own or past.state is not State.ENDED:
             refusal = self._refuse_before_journal(intent)
             refusal = refusal or self._leases.refuse_unconfirmed(policy, intent.wallet)
             if refusal and job.HasField("dead"):
                 # A lost journal signed one transaction for it at most, which never pays.
-                refusal = self._refuse_dead(policy, intent_digest, "", _signed(job.dead))
+                refusal = self._refuse_dead(policy, intent_digest, "", signed_in(job.dead))
         if refusal:
             return refusal
         # Where another intent has the id, this one can never be signed either.
@@ -251,10 +251,12 @@ def _answer(asked: _Asked, done: _Done | wire.Ended | Refusal) -> Answer:
             made = of_transaction(note, past.message, past.signature, past.cost)
             message = b"" if bare else past.message
             return Answer(transaction(message, past.signature, repeated=repeated), (made,))
-    ended = asked.past  # of another intent it says nothing about this one
-    signature = ended.signature if ended and ended.intent == asked.digest else b""
-    name = solana_address.transaction_id(signature) if signature else ""
-    return Answer(done, (replace(note, outcome="ended", transaction_id=name),))
+    held, code, name = asked.past, "", ""
+    if held and held.intent != asked.digest and held.state is not State.ENDED:
+        code = Code.REQUEST_ID_REUSED  # the request may be paid, though never by this intent
+    elif held and held.intent == asked.digest and held.signature:
+        name = solana_address.transaction_id(held.signature)
+    return Answer(done, (replace(note, outcome="ended", code=code, transaction_id=name),))
 
 
 def _refuse_again(asked: _Asked) -> Refusal | None:
@@ -267,7 +269,3 @@ def _refuse_again(asked: _Asked) -> Refusal | None:
         words = f"request_id {intent.request_id} of {intent.requester} was ended for ever"
         return Refusal(Code.REQUEST_ENDED, words, field="request_id")
     return None
-
-
-def _signed(item: wire.SignedStatement) -> Signed:
-    return Signed(item.statement, item.signature)

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from custody.domain import receipts
-from custody.domain.states import ENDS, Event, Waiting
+from custody.domain.states import ENDS, Event, State, Waiting
 from custody.flows import checks, waits
 from custody.flows.parts import WorkerParts
 from custody.flows.rows import alone
@@ -95,12 +95,17 @@ async def certify(connection: Connection, policy: Policy, row: Row, receipt: byt
     wallets = await checks.wallets_ever(connection, policy, row.wallet)
     keys, intent = {wallet.signer for wallet in wallets}, decode(Intent, row.statement)
     try:
-        receipts.require(receipt, keys, receipts.ENDED, intent, digest=row.digest)
+        said = receipts.require(receipt, keys, receipts.ENDED, intent, digest=row.digest)
     except ReceiptError as error:
         log.critical("no receipt of the tombstone", words=str(error))
         await withdrawals.postpone(connection, row, Waiting.SIGNER, REFUSED_SECONDS)
         return
-    certified = next(event for end, event in ENDS.values() if end == row.ending)
+    end, reason = row.ending, withdrawals.reason_of(row)
+    if said.code:  # else who asked for it would take it for the end of the request
+        words = f"other bytes have request_id {intent.request_id}, and may be paid"
+        reason = withdrawals.refusal_columns(ACTOR, Refusal(Code(said.code), words))
+        end = State.BLOCKED
+    certified = next(event for of, event in ENDS.values() if of == end)
     # Moved first: whoever loses the race for the state frees nothing a second time.
     await withdrawals.move(
         connection,
@@ -111,7 +116,7 @@ async def certify(connection: Connection, policy: Policy, row: Row, receipt: byt
         reserved=0,
         receipt=receipt,
         acknowledged=False,
-        **withdrawals.reason_of(row),
+        **reason,
     )
     await balances.release(connection, row.wallet, row.reserved)
     await nonces.give_back(connection, row.digest)

@@ -69,14 +69,14 @@ async def test_what_was_forgotten_is_not_paid_again_whoever_asks_how(
     ]
     moment = snapshot(place)
     same, other = house.intent(request_id="same"), house.intent(request_id="other")
-    late = house.intent(request_id="late")
-    for signed in (same, other, late):
+    late, again = house.intent(request_id="late"), house.intent(request_id="taken-back")
+    for signed in (same, other, late, again):
         assert isinstance(await house.submit(signed), Row)
     for row in (cancelled, approved, expired):
         await approve(house, row)
     await house.step()
     paid = await house.on_chain(CUSTOMER.address)
-    assert (paid, await over(house)) == (33 * SOL // 2, 0)
+    assert (paid, await over(house)) == (17 * SOL, 0)
 
     await restore(house, place, moment, work=False)
     assert await states(house) == [
@@ -88,6 +88,9 @@ async def test_what_was_forgotten_is_not_paid_again_whoever_asks_how(
 
     await house.submit(same)
     await house.submit(house.intent(request_id="other"))  # as create_withdrawal does: new times
+    unpaid = await house.submit(house.intent(request_id="taken-back"))
+    assert isinstance(unpaid, Row)
+    assert isinstance(await house.cancel(unpaid), Row)  # CANCELLED would be paid back
     assert isinstance(await house.cancel(await house.row(cancelled)), Row)
     await approve(house, approved)
     await house.step()
@@ -102,10 +105,11 @@ async def test_what_was_forgotten_is_not_paid_again_whoever_asks_how(
         ("expired", "COMPLETED", ""),
         ("other", "BLOCKED", "REQUEST_ID_REUSED"),
         ("same", "COMPLETED", ""),
+        ("taken-back", "BLOCKED", "REQUEST_ID_REUSED"),
     ]
     assert await house.on_chain(CUSTOMER.address) == paid
 
-    # The two that custody cannot know of are missing in its books until money comes in.
+    # The three that custody cannot know of are missing in its books until money comes in.
     assert await over(house) > SOL
     house.pay(house.wallet, 2 * SOL)
     await house.step()

@@ -8,6 +8,7 @@ import pytest
 from custody.certified import UncertifiedError, require_all_certified, require_certified
 from custody.domain.states import State
 from kura.custody.v1 import custody_pb2 as wire
+from policies.codes import Code
 from tests.factories import key, make_intent, make_receipt, public, sign, travelling
 from tests.memory_custody import ended, shown
 
@@ -74,6 +75,20 @@ def test_another_receipt_is_none(other: Callable[[], bytes]) -> None:
     made.receipt = other()
     with pytest.raises(UncertifiedError):
         require_certified(made, KEYS)
+
+
+def test_the_end_of_an_intent_whose_request_another_has_is_shown_as_nothing_else() -> None:
+    """The other one may be paid: who takes this for a cancelled order pays the customer twice."""
+    for state in ENDS:
+        made = at_end(state)
+        made.receipt = _receipt(code=Code.REQUEST_ID_REUSED)
+        for shown_code in ("", Code.NO_RULE, Code.REQUEST_ID_REUSED):
+            made.refusal.code = shown_code
+            if (state, shown_code) == (State.BLOCKED, Code.REQUEST_ID_REUSED):
+                require_certified(made, KEYS)
+                continue
+            with pytest.raises(UncertifiedError):
+                require_certified(made, KEYS)
 
 
 def test_a_tombstone_is_no_payment_and_a_payment_names_its_transaction() -> None:

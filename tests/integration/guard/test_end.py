@@ -7,11 +7,13 @@ import pytest
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.policy_file import parse_policy
+from policies.receipts import open_receipt
 from policies.statements import Dead, Intent, Signed, digest, encode
 from signer.chains.solana_address import transaction_id
 from signer.governance import Governance
 from signer.requests import Requests
 from tests.factories import (
+    NOW,
     key,
     make_dead,
     make_elapsed,
@@ -78,8 +80,36 @@ def test_an_intent_whose_id_paid_another_is_ended_without_touching_that_one(
 ) -> None:
     paid = make_intent()
     signed = rig.signed(transfer(paid))
-    ended(rig, replace(paid, amount=paid.amount - 1))
+    other = replace(paid, amount=paid.amount - 1)
+    ended(rig, other)
     assert rig.signed(transfer(paid)).transaction == signed.transaction
+    assert certificate(rig, other) == ("ended", Code.REQUEST_ID_REUSED, "")
+
+
+def test_the_receipt_of_an_end_says_whether_the_request_may_be_paid(
+    rig: SignerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backend that heard nothing signs its order anew; custody pays one, and ends the other."""
+    first = make_intent()
+    again = replace(first, created=NOW + 1)
+    with monkeypatch.context() as patch:
+        crash_in(Requests, "reserve", patch)
+        with pytest.raises(Crash):
+            rig.ask(transfer(first))
+    rig.restart()
+    assert certificate(rig, again) == ("ended", Code.REQUEST_ID_REUSED, "")
+    name = rig.signed(transfer(first)).transaction_id
+    assert certificate(rig, again) == ("ended", Code.REQUEST_ID_REUSED, "")
+    dead = wire.End(intent=enveloped(first), dead=enveloped(make_dead(first, name)))
+    assert rig.ask(wire.Job(end=dead)).HasField("ended")
+    assert certificate(rig, again) == ("ended", "", "")
+    assert certificate(rig, first) == ("ended", "", name)
+
+
+def certificate(rig: SignerRig, intent: Intent) -> tuple[str, str, str]:
+    receipt = open_receipt([public("audit")], rig.ask(end(intent)).receipt)
+    assert (receipt.request_id, receipt.intent) == (intent.request_id, digest(encode(intent)))
+    return receipt.outcome, receipt.code, receipt.transaction_id
 
 
 def test_a_stranger_cannot_burn_a_requesters_id(rig: SignerRig) -> None:
