@@ -1,6 +1,7 @@
 """`make watch-trials`: a stolen hot key, again and again, under load; then lawful mishaps.
 
-Signer, relay, watchtower and chain are real processes, the chain with slots of 400 ms. Writes
+Signer, relay, watchtower and chain are real processes, the chain with slots of 400 ms. In the
+trials a slot's transactions run at its end, the highest bid first. Writes
 build/watch.json; the exit code is 1 when a limit is broken. TRIALS=, LAWFUL=, RATE=, SEED=.
 
     freeze_s   from the chain showing the first theft as confirmed to the signer's first FROZEN
@@ -11,6 +12,7 @@ build/watch.json; the exit code is 1 when a limit is broken. TRIALS=, LAWFUL=, R
 
 import asyncio
 import json
+import math
 import os
 import random
 import sys
@@ -25,7 +27,7 @@ from solders.keypair import Keypair
 from bench.watch_lawful import lawful
 from bench.watch_load import Load
 from bench.watch_parts import pays, running
-from bench.watch_thief import Thief
+from bench.watch_thief import LEAST_FEE, MOST_FEE, Thief
 from tests.factories import COLD_ADDRESS, SOL, key
 from tests.node_front import NodeFront, Sent
 from tests.watched import Watched, until, watched
@@ -48,6 +50,7 @@ class Trial:
     sweep_s: float
     stolen_share: float
     saved_share: float
+    first_fee: int  # the thief's, lamports; the sweep's is SWEEP_FEE
     thefts: int
     late_sweeps: int
     lawful_per_s: float
@@ -60,7 +63,7 @@ def say(words: str) -> None:
 async def trials(number: int, rate: float, chance: random.Random) -> list[Trial]:
     """Steal a wallet so many times while both wallets pay customers."""
     done, lifted = list[Trial](), time.monotonic()
-    async with watched() as ground:
+    async with watched(chain=["--auction"]) as ground:
         load = Load(ground, rate)
         say("opening the nonce accounts")
         await load.open_nonces()
@@ -85,7 +88,8 @@ async def trial(ground: Watched, load: Load, chance: random.Random, lifted: floa
     before, cold = await ground.balance(victim), await ground.balance(COLD_ADDRESS)
     past = {item.transaction for item in sweeps(front)}
     load.frozen_at, flow = None, load.per_second()
-    thief = Thief(ground, Keypair.from_seed(bytes(key(VICTIM))), SHARE)
+    fee = int(math.exp(chance.uniform(math.log(LEAST_FEE), math.log(MOST_FEE))))
+    thief = Thief(ground, Keypair.from_seed(bytes(key(VICTIM))), SHARE, fee)
     async with running(thief.take()):
         shown = await first_shown(ground, thief)
 
@@ -101,6 +105,7 @@ async def trial(ground: Watched, load: Load, chance: random.Random, lifted: floa
         sweep_s=swept - shown,
         stolen_share=await thief.stolen() / before,
         saved_share=(await ground.balance(COLD_ADDRESS) - cold) / before,
+        first_fee=fee,
         thefts=len(thief.sent),
         late_sweeps=len(late),
         lawful_per_s=flow,
@@ -157,8 +162,8 @@ def spread(values: list[float]) -> Figures:
 def words(trial: Trial) -> str:
     return (
         f"frozen after {trial.freeze_s:.3f} s, sweep after {trial.sweep_s:.3f} s,"
-        f" stolen {trial.stolen_share:.1%}, saved {trial.saved_share:.1%},"
-        f" {trial.lawful_per_s:.0f} lawful a second"
+        f" stolen {trial.stolen_share:.1%}, saved {trial.saved_share:.1%}"
+        f" (his first fee {trial.first_fee}), {trial.lawful_per_s:.0f} lawful a second"
     )
 
 

@@ -1,7 +1,8 @@
 """A thief who has a hot wallet's private key, sends to the chain directly, and races the sweep.
 
 He takes the same share of what he found every slot, each time for twice the fee, until nothing is
-left. One who takes all in his first transaction loses nothing to a sweep; no alarm can be faster.
+left; some begin above what the sweep bids. One who takes all in his first transaction loses
+nothing to a sweep; no alarm can be faster.
 """
 
 import asyncio
@@ -26,17 +27,18 @@ EACH_SECONDS = 0.4
 
 @dataclass
 class Thief:
-    """`share`: of the balance at first sight, taken each time."""
+    """`share`: of the balance at first sight, taken each time; `fee`: the first one's, lamports."""
 
     ground: Watched
     victim: Keypair
     share: float
+    fee: int
     purse: Keypair = field(default_factory=Keypair)
     sent: list[str] = field(default_factory=list)
 
     async def take(self) -> None:
         """Take until nothing can be taken."""
-        address, fee = str(self.victim.pubkey()), LEAST_FEE
+        address, fee = str(self.victim.pubkey()), self.fee
         piece = int(await self.ground.balance(address) * self.share)
         while True:
             try:

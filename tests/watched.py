@@ -52,8 +52,10 @@ _BIN = Path(sys.executable).parent
 class Watched:
     """Started by `watched()`. `fronts` are the nodes that the watchtower asks, by its order."""
 
-    def __init__(self, folder: Path, nodes: int, slot_ms: int, settings: Sequence[str]) -> None:
-        self.folder, self.slot_ms = folder, slot_ms
+    def __init__(
+        self, folder: Path, nodes: int, chain: Sequence[str], settings: Sequence[str]
+    ) -> None:
+        self.folder, self.chain = folder, chain
         (folder / "host").mkdir(mode=0o700)
         self.host = Host(folder / "host")
         self.node_port, self.tower_port = free_port(), free_port()
@@ -76,13 +78,7 @@ class Watched:
         environment = dict[str, str]()
         match name:
             case "devnet":
-                command = [
-                    sys.executable,
-                    "-m",
-                    "custody.dev.devnet",
-                    "--slot-ms",
-                    f"{self.slot_ms}",
-                ]
+                command = [sys.executable, "-m", "custody.dev.devnet", *self.chain]
                 command += ["--data", self.folder / "devnet", "--port", f"{self.node_port}"]
             case "signer":
                 command = [*ISOLATED, SIGNER, *self.host._arguments("serve")]
@@ -223,14 +219,14 @@ class Watched:
 
 @asynccontextmanager
 async def watched(
-    nodes: int = 1, slot_ms: int = 400, settings: Sequence[str] = ()
+    nodes: int = 1, chain: Sequence[str] = (), settings: Sequence[str] = ()
 ) -> AsyncIterator[Watched]:
     """Everything running, the signer with a lease, its wallets with 1,000 SOL each.
 
-    `settings`: further lines of watchtower.toml.
+    `chain`: further arguments of the devnet; `settings`: further lines of watchtower.toml.
     """
     with TemporaryDirectory() as directory:
-        ground = Watched(Path(directory), nodes, slot_ms, settings)
+        ground = Watched(Path(directory), nodes, chain, settings)
         try:
             ground.start("devnet")
             for number, front in enumerate(ground.fronts):

@@ -18,6 +18,7 @@ from solders.signature import Signature
 from solders.sysvar import CLOCK
 from solders.transaction import VersionedTransaction
 
+from custody.dev.devnet.auction import Auction
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.ledger import _OF_ADDRESS, DataInUseError
 from custody.dev.devnet.params import RpcError
@@ -297,6 +298,35 @@ def test_error_while_storing_undoes_the_transaction(chain: Chain, wallet: Wallet
     assert (wallet.balance(), wallet.balance(STRANGER)) == (10 * SOL, 0)
     wallet.send(tx)
     assert wallet.balance(STRANGER) == SOL
+
+
+def test_auction_runs_the_dearest_first_at_the_end_of_the_slot() -> None:
+    with Chain(None, auction=Auction()) as chain:
+        wallet = wallet_on(chain)
+        chain.advance()
+        bids = [0, 2_000_000, 1_000_000, 2_000_000]
+        sent = [
+            wallet.send(
+                wallet.sign(
+                    set_compute_unit_limit(1_000),
+                    set_compute_unit_price(bid),
+                    wallet.pay(STRANGER, 4 * SOL + number),
+                )
+            )
+            for number, bid in enumerate(bids)
+        ]
+        assert [wallet.status(signature) for signature in sent] == [None] * 4
+        assert wallet.balance() == 10 * SOL
+        chain.advance()
+        assert [wallet.status(signature)["err"] is None for signature in sent] == [
+            False,
+            True,
+            False,
+            True,
+        ]
+        assert wallet.status(sent[1])["slot"] == chain.slots.newest - 1
+        chain.advance()
+        assert wallet.balance(STRANGER) == 8 * SOL + 4  # nothing runs twice
 
 
 def test_page_of_an_address_reads_no_more_than_the_page(chain: Chain) -> None:

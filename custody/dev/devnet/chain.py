@@ -4,8 +4,9 @@ Invariants: the slot never goes back, not over a kill -9 either; a message lands
 a caller is told is in the ledger first; an error while storing leaves the runtime as it was. Every
 slot has a block, so block height and slot are the same number.
 
-A transaction runs at once, in the newest slot. A start adds FINALIZED_AFTER empty slots, so that
-whatever was acknowledged before is final.
+A transaction runs at once, in the newest slot; with an auction at that slot's end, the highest bid
+first, and one that waits when the process ends is lost, as on a real chain. A start adds
+FINALIZED_AFTER empty slots, so that whatever had landed before is final.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
+from custody.dev.devnet.auction import Auction
 from custody.dev.devnet.landed import MEMO_PROGRAM, landed
 from custody.dev.devnet.ledger import Ledger
 from custody.dev.devnet.nonce import may_use, nonce_address
@@ -48,7 +50,13 @@ class Chain:
     chain has `data` open.
     """
 
-    def __init__(self, data: Path | None, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        data: Path | None,
+        wall: Callable[[], float] = time.time,
+        auction: Auction | None = None,
+    ) -> None:
+        self._auction = auction
         self.lock = threading.RLock()
         self.ledger = Ledger(data)
         self.runtime = Runtime()
@@ -78,6 +86,8 @@ class Chain:
         """Begin `slots` further slots, each with a new blockhash and the time of the wall clock."""
         with self.lock:
             for _ in range(slots):
+                for tx in self._auction.close() if self._auction else ():
+                    self.submit(tx)
                 slot, now = self.slots.newest + 1, max(self.slots.time, int(self._wall()))
                 parent = self.slots.blockhash(slot - 1)
                 blockhash = Hash(hashlib.sha256(bytes(parent)).digest())
@@ -90,6 +100,14 @@ class Chain:
         """The account as of `slot`, which is not before the final one."""
         version = self._versions.at(address, slot)
         return self.runtime.account(address) if version is None else version[0]
+
+    def take(self, tx: VersionedTransaction) -> None:
+        """Submit it, now or at the slot's end. WireError as there."""
+        with self.lock:
+            if self._auction:
+                self._auction.add(tx)
+            else:
+                self.submit(tx)
 
     def submit(self, tx: VersionedTransaction) -> Executed:
         """Execute in the newest slot.

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from custody.dev.devnet.auction import Auction
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.ledger import DataInUseError
 from custody.dev.devnet.rpc import answer
@@ -110,6 +111,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--slot-ms", type=int, default=SLOT_MS, help="length of a slot")
+    parser.add_argument(
+        "--auction", action="store_true", help="run a slot's transactions at its end, dearest first"
+    )
     args = parser.parse_args(argv)
     if args.slot_ms < 1:
         parser.error("--slot-ms is at least 1")
@@ -121,7 +125,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        with Chain(args.data) as chain, serve(chain, args.host, args.port) as url:
+        auction = Auction() if args.auction else None
+        with Chain(args.data, auction=auction) as chain, serve(chain, args.host, args.port) as url:
             print(f"devnet ready {url} genesis={chain.genesis}", flush=True)
             _run(chain, args.slot_ms / 1000, stop)
     except (DataInUseError, OSError) as error:

@@ -98,7 +98,7 @@ def send_transaction(chain: Chain, tx: VersionedTransaction, options: Options) -
     slot = options.slot("preflightCommitment")
     if not options.flag("skipPreflight"):
         _preflight(chain, tx, slot)
-    chain.submit(tx)
+    chain.take(tx)
     return str(tx.signatures[0])
 
 
@@ -132,5 +132,5 @@ def simulate_transaction(chain: Chain, tx: VersionedTransaction, options: Option
 def request_airdrop(chain: Chain, address: Pubkey, lamports: int, _options: Options) -> str:
     tx = chain.airdrop(address, lamports)
     _preflight(chain, tx, chain.slots.newest)
-    chain.submit(tx)
+    chain.take(tx)
     return str(tx.signatures[0])
