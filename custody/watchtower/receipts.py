@@ -57,6 +57,7 @@ CREATE TABLE IF NOT EXISTS cursors (
 ) WITHOUT ROWID;
 """
 _OPEN = "state IN ('SENT', 'SEEN')"
+AHEAD_MAX = 1_000  # slots between what is confirmed and what is final: 32 when all is well
 
 
 class State(StrEnum):
@@ -155,9 +156,19 @@ def see(database: Database, wallet: str, page: Sequence[Listed]) -> tuple[list[L
 
 
 def final_at(database: Database, wallet: str, slot: int) -> list[str]:
-    """Return the ids that were seen and ought to be final when `slot` is."""
-    query = "SELECT transaction_id FROM signed WHERE wallet = ? AND state = 'SEEN' AND slot <= ?"
-    return [name for (name,) in database.rows(query, wallet, slot)]
+    """Return the ids that were seen and ought to be final when `slot` is.
+
+    One whose slot is further ahead than finality can be behind is among them: a node made that up.
+    So is one that was lost sight of, which no list shows a second time.
+    """
+    query = (
+        "SELECT transaction_id FROM signed WHERE wallet = ? AND state = 'SEEN'"
+        " AND slot NOT BETWEEN ? AND ?"
+        " UNION ALL"
+        " SELECT transaction_id FROM signed WHERE wallet = ? AND state = 'SENT' AND slot > 0"
+    )
+    values = (wallet, slot + 1, slot + AHEAD_MAX, wallet)
+    return [name for (name,) in database.rows(query, *values)]
 
 
 def lose_sight(database: Database, ids: Sequence[str]) -> None:
@@ -166,7 +177,8 @@ def lose_sight(database: Database, ids: Sequence[str]) -> None:
         return
     with database.transaction() as connection:
         connection.executemany(
-            "UPDATE signed SET state = 'SENT' WHERE transaction_id = ? AND state = 'SEEN'",
+            "UPDATE signed SET state = 'SENT', slot = max(slot, 1)"
+            " WHERE transaction_id = ? AND state = 'SEEN'",
             [(name,) for name in ids],
         )
 
