@@ -346,6 +346,34 @@ async def test_a_relay_cannot_pretend_that_the_signer_took_a_freeze(around: Arou
         await around.leased()
 
 
+LONG = "x" * 700_000
+
+
+def long_refusals(reply: wire.Reply) -> None:
+    for result in reply.results:
+        result.refusal.CopyFrom(wire.Refusal(code=LONG[:9], message=LONG))
+
+
+def a_long_key(reply: wire.Reply) -> None:
+    for result in reply.results:
+        if result.HasField("status"):
+            result.status.watchtower = LONG
+
+
+def a_long_fault(reply: wire.Reply) -> None:
+    reply.fault = LONG
+
+
+@pytest.mark.parametrize("corrupt", [long_refusals, a_long_key, a_long_fault])
+async def test_a_relays_long_words_hide_nothing(around: Around, corrupt: Corrupt) -> None:
+    """They were kept with each alarm: soon no officer's client took the status, nor any freeze."""
+    async with around.running():
+        await around.leased()
+        around.corrupt = corrupt
+        await around.until(lambda: problem_of(around.parts, AUDIT))
+        assert len(problem_of(around.parts, AUDIT)) < 2_000
+
+
 async def test_a_lease_that_the_signer_refuses_is_told(around: Around) -> None:
     async with around.running():
         await around.leased()
