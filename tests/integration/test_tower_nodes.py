@@ -197,6 +197,24 @@ async def test_a_node_that_is_away_pauses_until_it_is_back(two: TowerRig) -> Non
         assert two.kinds() == ["NODE"]
 
 
+async def test_a_node_that_comes_and_goes_is_told_once(
+    rig: TowerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time would be an alarm every few seconds: nobody looks at them any more."""
+    monkeypatch.setattr(towers, "TELL_SECONDS", 0.0)
+    async with rig.running():
+        for _ in range(3):
+            await rig.well()
+            rig.between.away = True
+            await until(lambda: rig.tower._since)
+            rig.between.away = False
+            await until(lambda: not rig.tower._since)
+        assert rig.kinds() == ["NODE"]
+        monkeypatch.setattr(towers, "QUIET_SECONDS", 0.0)
+        rig.between.away = True
+        await until(lambda: len(rig.alarms) > 1)
+
+
 async def test_a_node_that_does_not_know_the_cursor_is_not_read_twice(rig: TowerRig) -> None:
     def forgetful(asked: dict[str, Any], result: Any) -> Any:
         if asked["method"] != "getSignaturesForAddress":
