@@ -84,6 +84,7 @@ class Responder:
 
     async def _respond(self) -> None:
         try:
+            self._cover()
             while self.undecided() and not self._proofs():
                 if not await self._decide(self.undecided()[0]):
                     break
@@ -93,6 +94,12 @@ class Responder:
             log.warning("theft not answered yet", wallet=self.wallet.name, reason=str(error))
         except Exception:
             log.exception("fault", wallet=self.wallet.name, next="trying again")
+
+    def _cover(self) -> None:
+        """Ask nobody about what was handed in meanwhile: its signer may never be asked again."""
+        for suspect in self.undecided():
+            if receipts.covers(self._parts.database, suspect.transaction_id, self.wallet.name):
+                self._is_lawful(suspect)
 
     async def _sweep(self) -> None:
         """Ask again while something is left and the ladder before has done what it could.
@@ -243,6 +250,9 @@ class Responder:
             signers.lose(self._parts, receipt.key, str(error))
             self._alarm_unproven(suspect, str(error))
             return
+        self._is_lawful(suspect)
+
+    def _is_lawful(self, suspect: Suspect) -> None:
         listed = Listed(suspect.transaction_id, suspect.slot, failed=False)
         receipts.see(self._parts.database, self.wallet.name, [listed])
         self._settle(suspect, Verdict.LAWFUL)

@@ -222,6 +222,21 @@ async def test_a_withheld_receipt_ends_the_pause_and_is_told(rig: Rig) -> None:
         assert cost == [(SOL // 2 + 5_000,)]
 
 
+async def test_a_receipt_that_comes_later_ends_the_pause_without_its_signer(rig: Rig) -> None:
+    """One that is offline, as a cold wallet's, or away for good: every other one would wait."""
+    open_pool(rig)
+    rig.signer.answers = None
+    name, receipt = withdrawn(rig)
+    async with rig.running():
+        await until(lambda: "UNEXPLAINED" in rig.kinds())
+        assert rig.verdict(name) == Verdict.UNDECIDED
+        rig.give(open_receipt({AUDIT}, receipt))
+        await until(lambda: rig.verdict(name) == Verdict.LAWFUL)
+        assert rig.kinds() == ["UNEXPLAINED", "RECEIPT"]
+        await rig.well()
+        await until(lambda: rig.state(name) == "FINAL")
+
+
 async def test_no_lease_while_the_signer_cannot_be_asked(rig: Rig) -> None:
     rig.signer.answers = None
     async with rig.running():
@@ -321,11 +336,18 @@ def open_pool(rig: Rig) -> None:
 
 def withdraw(rig: Rig) -> str:
     """Have the signer sign a transfer and send it, and keep its receipt back."""
+    return withdrawn(rig)[0]
+
+
+def withdrawn(rig: Rig) -> tuple[str, bytes]:
+    """Do so; return the transaction's id and the receipt."""
     account = Pubkey.from_bytes(nonce_address(bytes(rig.wallet.address), 0))
     value = bytes(rig.wallet.nonce(account))
     intent = make_intent(destination=Destination(CUSTOMER.address, ""))
-    signed = rig.host.signed(transfer(intent, nonce_value=value))
-    return rig.send(VersionedTransaction.from_bytes(signed.transaction))
+    result = rig.host.ask(transfer(intent, nonce_value=value))
+    assert result.WhichOneof("outcome") == "signed", result
+    name = rig.send(VersionedTransaction.from_bytes(result.signed.transaction))
+    return name, result.receipt
 
 
 @pytest.mark.parametrize(
