@@ -19,7 +19,7 @@ from custody.watchtower.parts import Link, Parts
 from custody.watchtower.rules import Seen
 from custody.watchtower.schema import SCHEMA
 from custody.watchtower.service import Service
-from custody.watchtower.status import state_of
+from custody.watchtower.status import _freezes, state_of
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower
 from policies.codes import Code, Refusal
@@ -168,6 +168,8 @@ def test_a_freeze_waits_for_a_signer_that_was_never_heard_of(tmp_path: Path, by:
     order = freeze()
     assert sorted(taken(freezes.freeze(house.parts, order))) == sorted([AUDIT, other])
     house.hear(told(order))
+    (shown,) = _freezes(house.parts)
+    assert (sorted(shown.audit_keys), shown.applied) == (sorted([AUDIT, other]), False)
     house.restart()
     assert [name for name, _ in freezes.pending(house.parts, other)] == [digest(order.statement)]
     if by == "custody":
