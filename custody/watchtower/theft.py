@@ -19,6 +19,7 @@ from custody.gateway import SignerUnreachableError
 from custody.watchtower import freezes, leases, receipts, signers, suspects
 from custody.watchtower.ladder import Ladder, Rung
 from custody.watchtower.nodes import Nodes
+from custody.watchtower.outflows import LyingNodeError, signer_place
 from custody.watchtower.parts import Parts
 from custody.watchtower.suspects import Suspect, Verdict
 from kura.signer.v1 import signer_pb2 as wire
@@ -194,16 +195,25 @@ class Responder:
             for receipt, data in opened:
                 if receipt:
                     receipts.store(connection, receipt, data)
+        known = {receipt.transaction_id for receipt, _ in opened if receipt}
+        rungs = [
+            Rung(signed.transaction_id, signed.transaction, blockhash)
+            for signed in result.swept.transactions
+            if signed.transaction_id in known and self._is_own(signed)
+        ]
         self._ladder.stop()
-        self._ladder = Ladder(
-            self._nodes,
-            [
-                Rung(signed.transaction_id, signed.transaction, blockhash)
-                for signed in result.swept.transactions
-            ],
-        )
+        self._ladder = Ladder(self._nodes, rungs)
         self._ladder.send()
-        log.warning("sweep sent", wallet=self.wallet.name, transactions=len(opened))
+        log.warning("sweep sent", wallet=self.wallet.name, transactions=len(rungs))
+
+    def _is_own(self, signed: wire.Signed) -> bool:
+        """Tell whether the wallet signed it: what a relay made up can neither land nor be past."""
+        try:
+            place = signer_place(signed.transaction, signed.transaction_id, self.wallet.address)
+        except LyingNodeError as error:
+            log.error("no sweep", id=signed.transaction_id, reason=str(error))  # noqa: TRY400
+            return False
+        return place is not None
 
     def _covering(self, suspect: Suspect, result: wire.Result) -> Receipt | None:
         receipt = self._opened(result.receipt)

@@ -306,6 +306,29 @@ async def test_used_up_sweeps_are_told(rig: Rig) -> None:
         assert rig.frozen() == ["watchtower"]
 
 
+async def test_a_relay_that_spoils_a_sweep_only_costs_time(rig: Rig) -> None:
+    """What no node knows how to look for was looked for until the freeze was lifted."""
+    answer, spoilt = rig.signer.answers, 0
+    assert answer is not None
+
+    def spoil(theft: wire.AlarmSweep) -> wire.Result:
+        nonlocal spoilt
+        result = answer(theft)
+        if spoilt == 0:
+            for signed in result.swept.transactions:
+                signed.transaction, signed.transaction_id = b"none", "none"
+        spoilt += result.HasField("swept")
+        return result
+
+    rig.signer.answers = spoil
+    async with rig.running():
+        await rig.well()
+        rig.steal(SOL)
+        await until(rig.frozen)
+        await until(lambda: rig.wallet.balance(COLD) > 98 * SOL)
+        assert spoilt > 1
+
+
 async def test_a_receipt_that_no_signer_of_ours_gave_does_not_end_the_pause(rig: Rig) -> None:
     open_pool(rig)
     name = withdraw(rig)
