@@ -55,6 +55,12 @@ CREATE TABLE IF NOT EXISTS cursors (
   slot INTEGER NOT NULL,
   PRIMARY KEY (node, address)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS looked (
+  node TEXT NOT NULL,
+  address TEXT NOT NULL,
+  slot INTEGER NOT NULL,
+  PRIMARY KEY (node, address)
+) WITHOUT ROWID;
 """
 _OPEN = "state IN ('SENT', 'SEEN')"
 AHEAD_MAX = 1_000  # slots between what is confirmed and what is final: 32 when all is well
@@ -292,6 +298,20 @@ def move_cursor(database: Database, node: str, address: str, to: Cursor) -> None
     with database.transaction() as connection:
         values = (node, address, to.transaction_id, to.slot)
         connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)", values)
+
+
+def looked_until(database: Database, node: str, address: str) -> int | None:
+    """Return the slot up to which all of a node's list was seen, None before the first time."""
+    query = "SELECT slot FROM looked WHERE node = ? AND address = ?"
+    found = database.rows(query, node, address)
+    return int(found[0][0]) if found else None
+
+
+def note_looked(database: Database, node: str, address: str, slot: int) -> None:
+    """Say that all of a node's list up to this slot was seen."""
+    with database.transaction() as connection:
+        query = "INSERT OR REPLACE INTO looked VALUES (?, ?, ?)"
+        connection.execute(query, (node, address, slot))
 
 
 def _journal(receipt: Receipt) -> tuple[str, str, str]:
