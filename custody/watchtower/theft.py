@@ -8,6 +8,7 @@ the policy's count is used up.
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -50,6 +51,7 @@ class Responder:
         self._parts, self._nodes = parts, nodes
         self._wake = asyncio.Event()
         self._asked = 0
+        self._asked_of = Counter[str]()  # how often without an answer that decides
         self._ladder = Ladder(nodes)
         self._used_up = False
 
@@ -60,8 +62,13 @@ class Responder:
         self._parts.wake()
 
     def undecided(self) -> list[Suspect]:
-        """Return those that the signer has not decided: no lease is given meanwhile."""
-        return [item for item in self.suspects if item.verdict is Verdict.UNDECIDED]
+        """Return those that the signer has not decided: no lease is given meanwhile.
+
+        The first is asked about next: what took the most, since custody can send what it withheld
+        by the hundred to have a theft asked about last.
+        """
+        found = [item for item in self.suspects if item.verdict is Verdict.UNDECIDED]
+        return sorted(found, key=lambda item: (self._asked_of[item.transaction_id], -item.lost))
 
     async def run(self) -> None:
         """Respond to suspects until cancelled."""
@@ -86,8 +93,8 @@ class Responder:
     async def _respond(self) -> None:
         try:
             self._cover()
-            while self.undecided() and not self._proofs():
-                if not await self._decide(self.undecided()[0]):
+            while (waiting := self.undecided()) and not self._proofs():
+                if not await self._decide(waiting[0]):
                     break
             if self._proofs():
                 await self._sweep()
@@ -117,7 +124,8 @@ class Responder:
         await self._ladder.look()
         waits = self._ladder.under_way and not self._ladder.paid
         left = await self._is_left()
-        if self.undecided() and not (left and waits) and await self._decide(self.undecided()[0]):
+        waiting = self.undecided()
+        if waiting and not (left and waits) and await self._decide(waiting[0]):
             return
         if self._used_up:
             if not self._ladder.under_way:
@@ -141,7 +149,7 @@ class Responder:
         else:
             words = f"the signer says {result.refusal.code}: {result.refusal.message}"
             self._alarm_unproven(suspect, words)
-            self.suspects.append(self.suspects.pop(self.suspects.index(suspect)))
+            self._asked_of[suspect.transaction_id] += 1
             return False
         return True
 
@@ -283,6 +291,7 @@ class Responder:
 
     def _settle(self, suspect: Suspect, verdict: Verdict) -> None:
         self.suspects = [item for item in self.suspects if not item.is_same(suspect)]
+        self._asked_of.pop(suspect.transaction_id, None)
         if verdict is Verdict.THEFT:
             self.suspects.append(replace(suspect, verdict=verdict))
         suspects.decide(self._parts.database, suspect, verdict)

@@ -18,7 +18,7 @@ from custody.watchtower.suspects import Verdict
 from custody.watchtower.theft import Responder
 from kura.signer.v1 import signer_pb2 as wire
 from policies.receipts import open_receipt
-from policies.statements import Destination
+from policies.statements import Destination, Theft, decode
 from signer.chains.solana import nonce_address
 from tests.devnet_wallet import SOL
 from tests.factories import COLD_ADDRESS, CUSTOMER, make_intent, policy_file
@@ -235,6 +235,24 @@ async def test_a_receipt_that_comes_later_ends_the_pause_without_its_signer(rig:
         assert rig.kinds() == ["UNEXPLAINED", "RECEIPT"]
         await rig.well()
         await until(lambda: rig.state(name) == "FINAL")
+
+
+async def test_what_took_the_most_is_asked_about_first_and_each_in_turn(rig: Rig) -> None:
+    """Custody sends what it withheld by the hundred, so that a theft is asked about last."""
+    refusal = wire.Refusal(code="THEFT_UNPROVEN", message="ask again")
+    rig.signer.answers = lambda _: wire.Result(refusal=refusal)
+    link = rig.parts.links.pop(AUDIT)
+    async with rig.running():
+        await rig.well()
+        sent = [rig.steal(lamports) for lamports in (3 * SOL, SOL, 20 * SOL, 2 * SOL)]
+        await until(lambda: len(suspects.open_suspects(rig.database)) == len(sent))
+        rig.parts.links[AUDIT] = link
+        await until(lambda: len(rig.signer.asked) >= 2 * len(sent))
+    asked = [decode(Theft, job.theft.statement).transaction for job in rig.signer.asked]
+    names = [
+        str(VersionedTransaction.from_bytes(bytes.fromhex(item)).signatures[0]) for item in asked
+    ]
+    assert names[:8] == [sent[place] for place in (2, 0, 3, 1)] * 2
 
 
 async def test_no_lease_while_the_signer_cannot_be_asked(rig: Rig) -> None:
