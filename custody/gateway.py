@@ -16,6 +16,7 @@ from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 
 ANSWER_SECONDS = 10.0
+WORDS_MAX = 1_000  # characters of each text for people; the signer's own are shorter
 FRAMES_MAX = 32  # that wait for the relay; each of the worker's lines asks one at a time
 _Outgoing = asyncio.Queue[gateway_pb2.ConnectResponse | None]
 log = structlog.get_logger()
@@ -83,8 +84,11 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
         finally:
             del self._waiting[number]
         if reply.fault or reply.id != number or len(reply.results) != len(jobs):
-            words = reply.fault or "the answer does not fit the question"
+            words = reply.fault[:WORDS_MAX] or "the answer does not fit the question"
             raise SignerUnreachableError(f"the signer did not take the frame: {words}")
+        for result in reply.results:
+            if result.HasField("refusal"):
+                _shorten(result.refusal)
         return list(reply.results)
 
     async def _read(
@@ -104,7 +108,7 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
         if answer is None or answer.done():
             return
         if message.unreachable:
-            answer.set_exception(SignerUnreachableError(message.unreachable))
+            answer.set_exception(SignerUnreachableError(message.unreachable[:WORDS_MAX]))
         else:
             answer.set_result(message.reply)
 
@@ -119,3 +123,10 @@ class Gateway(gateway_pb2_grpc.SignerGatewayServicer):
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(SignerUnreachableError("the relay disconnected"))
+
+
+def _shorten(refusal: wire.Refusal) -> None:
+    """Cut what a relay may have made long: it is logged, kept and shown as it is."""
+    for name in ("code", "rule", "field", "message"):
+        if len(text := getattr(refusal, name)) > WORDS_MAX:
+            setattr(refusal, name, text[:WORDS_MAX])

@@ -36,17 +36,17 @@ class Alarm:
         theft = self._open(policy, Signed(job.theft.statement, job.theft.signature))
         if isinstance(theft, Refusal):
             return Answer(theft)
+        key, stolen = self._keys.wallets.get(theft.wallet), bytes.fromhex(theft.transaction)
+        proof = open_theft(key, stolen) if key else None
+        own = self._note(theft.wallet, proof, stolen) if isinstance(proof, Proof) else None
+        if own:  # whatever the policy says of this wallet by now
+            words = "this signer signed it itself: here is its receipt"
+            return Answer(Refusal(Code.THEFT_UNPROVEN, words), (own,))
         wallet = self._hot(policy, theft.wallet)
         if isinstance(wallet, Refusal):
             return Answer(wallet)
-        stolen = bytes.fromhex(theft.transaction)
-        proof = open_theft(self._keys.wallets[wallet.name], stolen)
         if isinstance(proof, Refusal):
             return Answer(proof)
-        own = self._note(wallet, proof, stolen)
-        if own:
-            words = "this signer signed it itself: here is its receipt"
-            return Answer(Refusal(Code.THEFT_UNPROVEN, words), (own,))
         self._freezes.freeze_all(stolen, at)
         return self._ladder(wallet, theft, at)
 
@@ -68,12 +68,12 @@ class Alarm:
             return Refusal(Code.THEFT_UNPROVEN, f"{name} is no hot wallet", field="wallet")
         return wallet
 
-    def _note(self, wallet: Wallet, proof: Proof, stolen: bytes) -> Note | None:
+    def _note(self, wallet: str, proof: Proof, stolen: bytes) -> Note | None:
         """Return what a receipt says of a transaction that the journal knows; None for none."""
-        note = Note(wallet=wallet.name)
-        past = self._requests.find_signed(wallet.name, proof.blockhash, proof.signature)
+        note = Note(wallet=wallet)
+        past = self._requests.find_signed(wallet, proof.blockhash, proof.signature)
         if past:
-            note, cost = Note(wallet=wallet.name, intent=past.intent), past.cost
+            note, cost = Note(wallet=wallet, intent=past.intent), past.cost
         else:
             issued = self._journal.cost_of_issued(proof.signature)
             if issued is None:

@@ -13,11 +13,20 @@ from cyclopts import App, Parameter
 from custody.cli.both import Taken, ask_both, deliver
 from custody.cli.changes import Signature, keep_signature, read_signatures
 from custody.cli.confirm import confirm
-from custody.cli.freeze_words import Known, epochs, known_freezes, lift_rows, wallet_words
+from custody.cli.freeze_words import (
+    Known,
+    epochs,
+    epochs_of,
+    known_freezes,
+    lift_rows,
+    wallet_words,
+)
 from custody.cli.output import print_line, print_note, print_record, print_table
 from custody.cli.session import CommandError, hours_from_now, own_key, own_name, settings
 from custody.cli.tower import Watchtower
-from custody.client import CustodyClient
+from custody.client import Code, CustodyClient, CustodyRefused
+from kura.custody.v1 import custody_pb2 as wire
+from kura.watchtower.v1 import watchtower_pb2 as tower
 from policies import fields
 from policies.freezes import ALL_WALLETS, epoch_after
 from policies.statements import Freeze, Signed, Unfreeze, decode
@@ -25,6 +34,7 @@ from policies.statements import Freeze, Signed, Unfreeze, decode
 WAIT_SECONDS, POLL_SECONDS = 15.0, 0.2
 _HEAD = ("FROZEN", "BY", "SINCE", "CUSTODY SAYS", "WATCHTOWER SAYS", "DIGEST")
 app = App(name="freeze")
+Said = tuple[wire.ListFreezesResponse | None, tower.GetStatusResponse | None]
 Signatures = Annotated[Path, Parameter(help="The file of signatures.")]
 Yes = Annotated[bool, Parameter(negative=(), help="Do not ask for the first word.")]
 
@@ -57,8 +67,14 @@ def create(
         return Taken(f"FROZEN: {wallet_words(stopped)}; the signer has it")
 
     def in_watchtower(watchtower: Watchtower) -> Taken:
-        named = {s.epoch for s in watchtower.get_status().signers if s.policy or s.epoch} or {""}
-        applied = [watchtower.create_freeze(order(epoch)) for epoch in sorted(named)]
+        applied, refused = list[bool](), None
+        for epoch in sorted(epochs(watchtower.get_status()) or {""}):
+            try:
+                applied.append(watchtower.create_freeze(order(epoch)))
+            except CustodyRefused as error:  # its signer is in another epoch
+                refused = error
+        if refused and (not applied or refused.refusal.code != Code.EPOCH_PASSED):
+            raise refused
         return Taken(f"FROZEN: {wallet_words(stopped)}; {_reached(all(applied))}")
 
     if deliver(config, in_custody, in_watchtower):
@@ -97,13 +113,14 @@ def sign(
 
     For example: custody freeze sign --signatures lift.signatures
     """
-    epoch, known, _ = _known()
+    said, known, _ = _known()
     named = tuple(sorted({*map(_digest, freezes)} or {item.digest for item in known}))
     if not named:
         raise CommandError("nothing is frozen: nothing was signed")
     if unknown := {*named} - {item.digest for item in known}:
         words = f"neither custody nor the watchtower knows a freeze {min(unknown)}"
         raise CommandError(f"{words}: nothing was signed")
+    epoch = _epoch(said, named)
     others = _read(signatures) if signatures.exists() else []
     if others and (others[0].epoch, others[0].freezes) != (epoch, named):
         words = f"{signatures} holds signatures for other freezes, or of before an unfreeze"
@@ -150,19 +167,24 @@ def lift(*, signatures: Signatures, yes: Yes = False) -> int:
     return 0 if deliver(config, in_custody, in_watchtower) else 1
 
 
-def _known() -> tuple[str, list[Known], str]:
-    """Return the epoch, every freeze that custody or watchtower knows, and who alone answered."""
-    config = settings()
-    said = ask_both(config, CustodyClient.list_freezes, Watchtower.get_status)
-    named = epochs(*said)
+def _known() -> tuple[Said, list[Known], str]:
+    """Return what both said, every freeze that either knows, and who alone answered."""
+    said = ask_both(settings(), CustodyClient.list_freezes, Watchtower.get_status)
     if not any(said):
         raise CommandError("neither custody nor the watchtower answered")
-    if len(named) > 1:
-        words = "custody and the watchtower name different epochs: ask again in a moment. If it"
-        raise CommandError(f"{words} stays so, tell the other officers by another way than custody")
     custody, watchtower = said
     only = "the watchtower" if custody is None else "custody" if watchtower is None else ""
-    return named.pop() if named else "", known_freezes(*said), only
+    return said, known_freezes(*said), only
+
+
+def _epoch(said: Said, freezes: Sequence[str]) -> str:
+    """Return the epoch in which these are lifted; CommandError unless it is one."""
+    named = epochs_of(freezes, *said)
+    if len(named) > 1:
+        words = "custody and the watchtower name different epochs for these: nothing was signed;"
+        words += " ask again in a moment, and of several signers sign for each one's by themselves."
+        raise CommandError(f"{words} If it stays so, tell the other officers, not through custody")
+    return named.pop() if named else ""
 
 
 def _until(applied: Callable[[], bool], what: str) -> None:

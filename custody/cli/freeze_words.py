@@ -1,6 +1,6 @@
 """What is frozen, as custody and the watchtower say it, side by side. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from custody.cli.output import clipped, spoken, utc
@@ -58,12 +58,27 @@ def known_freezes(
     return found
 
 
-def epochs(
-    custody: wire.ListFreezesResponse | None, watchtower: tower.GetStatusResponse | None
+def epochs(watchtower: tower.GetStatusResponse | None) -> set[str]:
+    """Return the epochs of the signers that the watchtower has ever heard of."""
+    return {signer.epoch for signer in _heard(watchtower)}
+
+
+def epochs_of(
+    freezes: Collection[str],
+    custody: wire.ListFreezesResponse | None,
+    watchtower: tower.GetStatusResponse | None,
 ) -> set[str]:
-    """Return every epoch that either names: one, when nobody lies and nothing has just changed."""
-    named = {signer.epoch for signer in watchtower.signers} if watchtower else set[str]()
-    return named | {custody.epoch} if custody else named
+    """Return every epoch that either names for the signers that have one of these freezes.
+
+    One, unless somebody lies, or signers stand in different ones. Of a freeze that the watchtower
+    does not know, every signer's counts: a custody that made it up must name the right one.
+    """
+    told = watchtower.freezes if watchtower else ()
+    holders = {key for item in told if item.digest in freezes for key in item.audit_keys}
+    heard = [item for item in _heard(watchtower) if item.audit_key in holders]
+    named = {signer.epoch for signer in heard} or epochs(watchtower)
+    ours = {item.name.removeprefix(NAME) for item in custody.freezes} if custody else set[str]()
+    return named | {custody.epoch} if custody and ours & {*freezes} else named
 
 
 def lift_rows(
@@ -93,3 +108,8 @@ def _said(item: wire.Freeze | tower.Freeze | None, *, asked: bool) -> str:
     if item is None:
         return UNKNOWN
     return IN_FORCE if item.applied else ON_ITS_WAY
+
+
+def _heard(watchtower: tower.GetStatusResponse | None) -> list[tower.Signer]:
+    signers = watchtower.signers if watchtower else ()
+    return [signer for signer in signers if signer.policy or signer.epoch]

@@ -5,6 +5,8 @@ pool, since nobody knows what the old journal signed: no lease comes before. Of 
 transfer on the same value one at most lands.
 """
 
+from collections.abc import Sequence
+
 import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
@@ -13,7 +15,7 @@ from custody.chains import solana_checks
 from custody.chains.errors import ChainError, NonceUnusableError, SignerMismatchError
 from custody.flows import checks
 from custody.flows.parts import WorkerParts
-from custody.flows.signature import refusal_of
+from custody.flows.signature import refusal_of, require_upkeep_receipt
 from custody.gateway import SignerUnreachableError
 from custody.store import advances, balances, nonces, signers
 from custody.store.advances import Advance
@@ -79,11 +81,11 @@ async def advance(parts: WorkerParts) -> bool:
         seconds = LOOK_SECONDS
         try:
             moved |= await _advance(parts, policy, item)
-        except (ChainError, SignerUnreachableError) as error:
-            log.warning("nonce not advanced", index=item.index, reason=str(error))
         except SignerMismatchError as error:
             log.critical("signer built something else", index=item.index, words=str(error))
             seconds = FAULT_SECONDS
+        except (ChainError, SignerUnreachableError) as error:
+            log.warning("nonce not advanced", index=item.index, reason=str(error))
         except (OperationalError, PoolTimeout):
             raise
         except Exception:
@@ -105,13 +107,14 @@ async def _advance(parts: WorkerParts, policy: Policy, item: Advance) -> bool:
     if value is not None and value != item.value:
         return await _done(parts, wallet, item)
     if item.transaction is None:
-        return await _sign(parts, wallet, account, item)
+        return await _sign(parts, wallets, account, item)
     if item.acknowledged:
         await parts.node.send(item.transaction)
     return False
 
 
-async def _sign(parts: WorkerParts, wallet: Wallet, account: str, item: Advance) -> bool:
+async def _sign(parts: WorkerParts, wallets: Sequence[Wallet], account: str, item: Advance) -> bool:
+    wallet = wallets[0]
     async with parts.database.transaction() as connection:
         journal = (await signers.journals(connection)).get(wallet.signer, "")
     budget = wire.ComputeBudget(unit_limit=parts.fee.unit_limit, unit_price=parts.fee.unit_price)
@@ -130,8 +133,7 @@ async def _sign(parts: WorkerParts, wallet: Wallet, account: str, item: Advance)
         nonce_value=item.value,
         maximum_fee=wallet.maximum_fee,
     )
-    if not result.receipt:
-        raise SignerMismatchError("receipt", "the advance came without one")
+    require_upkeep_receipt(result, wallets, name)
     async with parts.database.transaction() as connection:
         transaction = result.signed.transaction
         await advances.signed(connection, item, transaction, name, result.receipt, journal)

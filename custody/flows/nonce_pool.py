@@ -15,7 +15,7 @@ from custody.chains.errors import (
 )
 from custody.flows import checks, waits
 from custody.flows.parts import WorkerParts, unix_ms
-from custody.flows.signature import refusal_of
+from custody.flows.signature import refusal_of, require_upkeep_receipt
 from custody.gateway import SignerUnreachableError
 from custody.store import balances, nonces
 from custody.store.nonces import Nonce, Opening
@@ -148,8 +148,7 @@ async def _sign_opening(parts: WorkerParts, wallet: Wallet, nonce: Nonce) -> boo
         rent=rent,
         maximum_fee=wallet.maximum_fee,
     )
-    if not result.receipt:
-        raise SignerMismatchError("receipt", "the opening came without one")
+    require_upkeep_receipt(result, [wallet], name)
     async with parts.database.transaction() as connection:
         if not await nonces.unchanged(connection, funded):
             return False

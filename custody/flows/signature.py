@@ -50,6 +50,21 @@ async def whole(parts: WorkerParts, results: Sequence[wire.Result]) -> Sequence[
     return results
 
 
+def require_upkeep_receipt(
+    result: wire.Result, wallets: Sequence[Wallet], transaction_id: str
+) -> None:
+    """SignerMismatchError unless the receipt is of this opening or advance of a nonce.
+
+    The watchtower takes no other, and without its word nothing is sent: one that was kept here
+    would never be asked for again.
+    """
+    keys, name = {wallet.signer for wallet in wallets}, wallets[0].name
+    try:
+        receipts.require_upkeep(result.receipt, keys, name, transaction_id)
+    except ReceiptError as error:
+        raise SignerMismatchError("receipt", str(error)) from error
+
+
 async def take_signature(
     connection: Connection, policy: Policy, row: Row, result: wire.Result
 ) -> None:

@@ -21,8 +21,8 @@ from kura.watchtower.v1 import watchtower_pb2 as wire
 
 COMMAND_SECONDS = 10.0
 AGAIN_SECONDS = 30.0
-KINDS = frozenset({"THEFT", "UNEXPLAINED", "ROLLBACK", "NODE", "RECEIPT"})
-NEWEST = 100
+KINDS = ("THEFT", "UNEXPLAINED", "ROLLBACK", "NODE", "RECEIPT")
+NEWEST_OF_KIND = 20  # so that what anybody can raise by the hundred hides no theft
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS alarm (
@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS alarm (
 CREATE UNIQUE INDEX IF NOT EXISTS alarm_once ON alarm (kind, transaction_id)
   WHERE transaction_id <> '';
 CREATE INDEX IF NOT EXISTS alarm_untold ON alarm (number) WHERE told = 0;
+CREATE INDEX IF NOT EXISTS alarm_kind ON alarm (kind, number);
 """
 _FIELDS = ("time", "kind", "wallet", "transaction_id", "amount", "message", "next")
 _SELECT = f"SELECT number, {', '.join(_FIELDS)} FROM alarm"  # noqa: S608 - our own names
@@ -77,8 +78,10 @@ class Alarms:
         self._raised.set()
 
     def newest(self) -> list[wire.Alarm]:
-        """Return the newest alarms, newest first."""
-        rows = self._database.rows(f"{_SELECT} ORDER BY number DESC LIMIT ?", NEWEST)
+        """Return the newest alarms of each kind, newest first."""
+        query = f"{_SELECT} WHERE kind = ? ORDER BY number DESC LIMIT {NEWEST_OF_KIND}"
+        rows = [row for kind in KINDS for row in self._database.rows(query, kind)]
+        rows.sort(reverse=True)
         return [wire.Alarm(**dict(zip(_FIELDS, row[1:], strict=True))) for row in rows]
 
     async def run(self) -> None:

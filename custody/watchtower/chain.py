@@ -5,7 +5,6 @@ logged and tried again; a wallet once followed is followed until the process end
 """
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +24,7 @@ from policies.policy import Policy, Wallet
 
 CHECK_SECONDS = 0.25
 TELL_SECONDS = 5.0
+QUIET_SECONDS = 300.0  # without such a problem, after which the next one is told again
 SOLANA = "solana:"
 _REVIVED = "the watchtower was told wrong by its nodes: freeze, and compare with another node"
 log = structlog.get_logger()
@@ -50,7 +50,9 @@ class Chain:
         self._nodes = Nodes(urls, parts.clock, known[0][0] if known else "")
         self._watches: dict[tuple[str, str], _Watch] = {}
         self._found = suspects.open_suspects(database)
+        # By node: when its problem began; when one was last as long as is told.
         self._since: dict[str, float] = {}
+        self._lasted: dict[str, float] = {}
         self._well = False
 
     async def run(self) -> None:
@@ -174,9 +176,10 @@ class Chain:
             if not view.problem:
                 self._since.pop(view.address, None)
             elif now - self._since.setdefault(view.address, now) >= TELL_SECONDS:
-                self._since[view.address] = math.inf  # told once
-                words = f"no leases: the watchtower cannot rely on node {view.address}"
-                self._parts.alarm("NODE", words, view.problem)
+                before, self._lasted[view.address] = self._lasted.get(view.address), now
+                if before is None or now - before >= QUIET_SECONDS:
+                    words = f"no leases: the watchtower cannot rely on node {view.address}"
+                    self._parts.alarm("NODE", words, view.problem)
         well = all(not self.problem(key) for key in self._parts.links)
         if well != self._well:
             self._well = well

@@ -2,7 +2,8 @@
 
 Invariants: the cursor moves only over what was worked off, and never back; a page is worked off
 when it is read, newest first, so that a theft of now is found before an hour's history is read. The
-cursor does not move over what a node lists and does not show, nor over what cannot be.
+cursor does not move over what a node lists and does not show, nor over what cannot be. What a node
+has thrown away before it was looked at, nobody takes for empty.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from policies.policy import Wallet
 PAUSE_SECONDS = 0.25
 FAULT_SECONDS = 1.0
 BEHIND_SECONDS_MAX = 5.0
+LOOKED_SECONDS = 60.0  # between two notes of how far it has looked; no node forgets as fast
 SHOWN_TRIES = 8
 AT_ONCE_MAX = 8  # transactions asked for
 INFLOWS_MAX = 100_000  # remembered, so that a look that breaks off goes on where it was
@@ -51,6 +53,7 @@ class Follower:
         self._suspected, self._revived = suspected, revived
         self._cursor = receipts.cursor(database, node.name, wallet.address)
         self._caught_up = self._peeked = -BEHIND_SECONDS_MAX
+        self._noted = -LOOKED_SECONDS
         self._head = ""
         self._inflows = set[str]()
         self._read = 0
@@ -77,15 +80,35 @@ class Follower:
     async def look(self) -> None:
         """Work off everything newer than the cursor; raises when the node does not let it."""
         began, steady = self.node.wall(), time.monotonic()
+        note = steady - self._noted >= LOOKED_SECONDS
         with self.node.asked(f"the history of {self.wallet.name}"):
+            slot = await self._check_kept() if note else 0
             newest = await self._read_pages()
         if newest and newest.slot >= self._cursor.slot:
             to = Cursor(newest.transaction_id, newest.slot)
             if to != self._cursor:
                 receipts.move_cursor(self._database, self.node.name, self.wallet.address, to)
                 self._cursor = to
+        if note:
+            receipts.note_looked(self._database, self.node.name, self.wallet.address, slot)
+            self._noted = steady
         self._caught_up, self.seen_until, self._read = steady, began, 0
         self.looks += 1
+
+    async def _check_kept(self) -> int:
+        """Return the newest confirmed slot, all before which the node has for us to look at.
+
+        NodeError when it has thrown away what was not looked at yet. Never back: a node that once
+        named a slot long past would be one that threw away all since.
+        """
+        looked = receipts.looked_until(self._database, self.node.name, self.wallet.address)
+        slot, first = await asyncio.gather(
+            self.node.ask.slot("confirmed"), self.node.ask.first_block()
+        )
+        if looked is not None and first > looked:
+            words = f"the node keeps nothing before slot {first} and was looked at up to {looked}"
+            raise NodeError(f"{words}, so that a theft in between is not shown")
+        return max(slot, looked or 0)
 
     async def _read_pages(self) -> Listed | None:
         """Return the newest transaction of all; pages go back to the cursor's slot."""

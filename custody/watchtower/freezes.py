@@ -1,9 +1,9 @@
 """Freezes and lifts: on the disk first, then at the signers.
 
 A freeze is kept until its signer, in a later epoch, no longer has it, or a quorum lifts it here. It
-is pending for as long as its signer was not seen with it. One that reached no signer before its
-epoch passed stays, and holds the lease back, until a quorum lifts it. A proven theft's is made by
-its signer, and is kept here like one that it told of.
+is pending for as long as its signer was not seen with it, or was never heard of at all. One that
+reached no signer before its epoch passed stays, and holds the lease back, until a quorum lifts it.
+A proven theft's is made by its signer, and is kept here like one that it told of.
 """
 
 import sqlite3
@@ -42,8 +42,11 @@ class Held:
 
 
 def freeze(parts: Parts, signed: Signed) -> list[str] | Refusal:
-    """Store a freeze for every signer that it concerns, and return their audit keys."""
-    name, taken = digest(signed.statement), list[str]()
+    """Store a freeze for every signer that it concerns, and return their audit keys.
+
+    Nobody can say whether a signer that was never heard of would take it: it waits for it.
+    """
+    name, taken = digest(signed.statement), dict[str, None]()
     refusal: Refusal | None = None
     job = wire.Job(apply=wire.Apply(freeze=enveloped(signed)))
     with parts.database.transaction() as db:
@@ -54,13 +57,15 @@ def freeze(parts: Parts, signed: Signed) -> list[str] | Refusal:
             order = open_freeze(policy, signed, signer.epoch)
             if isinstance(order, Refusal):
                 refusal = order
-            elif order.wallet == ALL_WALLETS or policy.wallets[order.wallet].signer == audit_key:
-                what = (audit_key, name, order.wallet, order.person, order.epoch)
+                continue
+            of = "" if order.wallet == ALL_WALLETS else policy.wallets[order.wallet].signer
+            for key in {audit_key, *_unheard(parts)} & ({of} if of else parts.audit_keys):
+                what = (key, name, order.wallet, order.person, order.epoch)
                 query = "INSERT INTO freeze VALUES (?, ?, ?, ?, ?, ?, NULL) ON CONFLICT DO UPDATE"
                 query += " SET epoch = excluded.epoch, job = excluded.job"
                 db.execute(query, (*what, job.SerializeToString()))
-                taken.append(audit_key)
-    return taken or refusal or _unseen()
+                taken[key] = None
+    return list(taken) or refusal or _unseen()
 
 
 def lift(parts: Parts, orders: Sequence[Signed]) -> list[str] | Refusal:
@@ -77,7 +82,8 @@ def lift(parts: Parts, orders: Sequence[Signed]) -> list[str] | Refusal:
     unfreeze = wire.Unfreeze(orders=[enveloped(order) for order in orders])
     job = wire.Job(apply=wire.Apply(unfreeze=unfreeze)).SerializeToString()
     with parts.database.transaction() as db:
-        frozen = _frozen_by(db, named.freezes if named else ())
+        unheard = _unheard(parts)
+        frozen = _frozen_by(db, named.freezes if named else ()) - unheard
         for audit_key, policy in parts.policies.items():
             signer = signers.find(parts.database, audit_key)
             if signer is None or (frozen and audit_key not in frozen):
@@ -93,7 +99,8 @@ def lift(parts: Parts, orders: Sequence[Signed]) -> list[str] | Refusal:
                 refusal = cleared
                 continue
             drop = "DELETE FROM freeze WHERE (audit_key, digest) = (?, ?)"
-            db.executemany(drop, [(audit_key, name) for name in cleared])
+            gone = [(key, name) for key in (audit_key, *unheard) for name in cleared]
+            db.executemany(drop, gone)
             if epoch == signer.epoch:
                 db.execute("INSERT OR REPLACE INTO lift VALUES (?, ?, ?)", (audit_key, epoch, job))
             taken.append(audit_key)
@@ -189,6 +196,11 @@ def held(parts: Parts) -> list[Held]:
 def enveloped(signed: Signed) -> wire.SignedStatement:
     """Return a signed statement as a frame carries it."""
     return wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+
+
+def _unheard(parts: Parts) -> set[str]:
+    """Return the signers of whose policy nothing is known yet."""
+    return {*parts.audit_keys} - {*parts.policies}
 
 
 def _frozen_by(db: sqlite3.Connection, names: Iterable[str]) -> set[str]:

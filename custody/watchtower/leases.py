@@ -39,6 +39,7 @@ from policies.statements import (
 
 ROUND_SECONDS = 5.0
 QUESTION_BYTES = 32
+KEY_CHARACTERS = len("ed25519:") + 64
 log = structlog.get_logger()
 
 
@@ -133,7 +134,7 @@ async def look(parts: Parts, link: Link) -> Look | Problem:
             signers.note(db, hello)
             freezes.compare(db, key, hello.epoch, status.freezes)
         parts.policies[key] = policy
-    return Look(hello, policy, status.watchtower)
+    return Look(hello, policy, status.watchtower[:KEY_CHARACTERS])
 
 
 def freezes_shown(

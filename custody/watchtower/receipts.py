@@ -55,8 +55,15 @@ CREATE TABLE IF NOT EXISTS cursors (
   slot INTEGER NOT NULL,
   PRIMARY KEY (node, address)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS looked (
+  node TEXT NOT NULL,
+  address TEXT NOT NULL,
+  slot INTEGER NOT NULL,
+  PRIMARY KEY (node, address)
+) WITHOUT ROWID;
 """
 _OPEN = "state IN ('SENT', 'SEEN')"
+AHEAD_MAX = 1_000  # slots between what is confirmed and what is final: 32 when all is well
 
 
 class State(StrEnum):
@@ -155,9 +162,19 @@ def see(database: Database, wallet: str, page: Sequence[Listed]) -> tuple[list[L
 
 
 def final_at(database: Database, wallet: str, slot: int) -> list[str]:
-    """Return the ids that were seen and ought to be final when `slot` is."""
-    query = "SELECT transaction_id FROM signed WHERE wallet = ? AND state = 'SEEN' AND slot <= ?"
-    return [name for (name,) in database.rows(query, wallet, slot)]
+    """Return the ids that were seen and ought to be final when `slot` is.
+
+    One whose slot is further ahead than finality can be behind is among them: a node made that up.
+    So is one that was lost sight of, which no list shows a second time.
+    """
+    query = (
+        "SELECT transaction_id FROM signed WHERE wallet = ? AND state = 'SEEN'"
+        " AND slot NOT BETWEEN ? AND ?"
+        " UNION ALL"
+        " SELECT transaction_id FROM signed WHERE wallet = ? AND state = 'SENT' AND slot > 0"
+    )
+    values = (wallet, slot + 1, slot + AHEAD_MAX, wallet)
+    return [name for (name,) in database.rows(query, *values)]
 
 
 def lose_sight(database: Database, ids: Sequence[str]) -> None:
@@ -166,7 +183,8 @@ def lose_sight(database: Database, ids: Sequence[str]) -> None:
         return
     with database.transaction() as connection:
         connection.executemany(
-            "UPDATE signed SET state = 'SENT' WHERE transaction_id = ? AND state = 'SEEN'",
+            "UPDATE signed SET state = 'SENT', slot = max(slot, 1)"
+            " WHERE transaction_id = ? AND state = 'SEEN'",
             [(name,) for name in ids],
         )
 
@@ -280,6 +298,20 @@ def move_cursor(database: Database, node: str, address: str, to: Cursor) -> None
     with database.transaction() as connection:
         values = (node, address, to.transaction_id, to.slot)
         connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?)", values)
+
+
+def looked_until(database: Database, node: str, address: str) -> int | None:
+    """Return the slot up to which all of a node's list was seen, None before the first time."""
+    query = "SELECT slot FROM looked WHERE node = ? AND address = ?"
+    found = database.rows(query, node, address)
+    return int(found[0][0]) if found else None
+
+
+def note_looked(database: Database, node: str, address: str, slot: int) -> None:
+    """Say that all of a node's list up to this slot was seen."""
+    with database.transaction() as connection:
+        query = "INSERT OR REPLACE INTO looked VALUES (?, ?, ?)"
+        connection.execute(query, (node, address, slot))
 
 
 def _journal(receipt: Receipt) -> tuple[str, str, str]:

@@ -80,12 +80,15 @@ def _signer(parts: Parts, audit_key: str) -> wire.Signer:
 
 def _freezes(parts: Parts) -> list[wire.Freeze]:
     held = freezes.held(parts)
-    applied = {
-        freeze.digest: all(one.applied for one in held if one.digest == freeze.digest)
-        for freeze in held
-    }
     once = {freeze.digest: freeze for freeze in held}
+    of = {name: [one for one in held if one.digest == name] for name in once}
     return [
-        wire.Freeze(digest=name, wallet=one.wallet, person=one.person, applied=applied[name])
+        wire.Freeze(
+            digest=name,
+            wallet=one.wallet,
+            person=one.person,
+            applied=all(each.applied for each in of[name]),
+            audit_keys=sorted(each.audit_key for each in of[name]),
+        )
         for name, one in once.items()
     ]

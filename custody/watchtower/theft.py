@@ -8,6 +8,7 @@ the policy's count is used up.
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from custody.gateway import SignerUnreachableError
 from custody.watchtower import freezes, leases, receipts, signers, suspects
 from custody.watchtower.ladder import Ladder, Rung
 from custody.watchtower.nodes import Nodes
+from custody.watchtower.outflows import LyingNodeError, signer_place
 from custody.watchtower.parts import Parts
 from custody.watchtower.suspects import Suspect, Verdict
 from kura.signer.v1 import signer_pb2 as wire
@@ -49,6 +51,7 @@ class Responder:
         self._parts, self._nodes = parts, nodes
         self._wake = asyncio.Event()
         self._asked = 0
+        self._asked_of = Counter[str]()  # how often without an answer that decides
         self._ladder = Ladder(nodes)
         self._used_up = False
 
@@ -59,8 +62,13 @@ class Responder:
         self._parts.wake()
 
     def undecided(self) -> list[Suspect]:
-        """Return those that the signer has not decided: no lease is given meanwhile."""
-        return [item for item in self.suspects if item.verdict is Verdict.UNDECIDED]
+        """Return those that the signer has not decided: no lease is given meanwhile.
+
+        The first is asked about next: what took the most, since custody can send what it withheld
+        by the hundred to have a theft asked about last.
+        """
+        found = [item for item in self.suspects if item.verdict is Verdict.UNDECIDED]
+        return sorted(found, key=lambda item: (self._asked_of[item.transaction_id], -item.lost))
 
     async def run(self) -> None:
         """Respond to suspects until cancelled."""
@@ -84,8 +92,9 @@ class Responder:
 
     async def _respond(self) -> None:
         try:
-            while self.undecided() and not self._proofs():
-                if not await self._decide(self.undecided()[0]):
+            self._cover()
+            while (waiting := self.undecided()) and not self._proofs():
+                if not await self._decide(waiting[0]):
                     break
             if self._proofs():
                 await self._sweep()
@@ -93,6 +102,12 @@ class Responder:
             log.warning("theft not answered yet", wallet=self.wallet.name, reason=str(error))
         except Exception:
             log.exception("fault", wallet=self.wallet.name, next="trying again")
+
+    def _cover(self) -> None:
+        """Ask nobody about what was handed in meanwhile: its signer may never be asked again."""
+        for suspect in self.undecided():
+            if receipts.covers(self._parts.database, suspect.transaction_id, self.wallet.name):
+                self._is_lawful(suspect)
 
     async def _sweep(self) -> None:
         """Ask again while something is left and the ladder before has done what it could.
@@ -109,7 +124,8 @@ class Responder:
         await self._ladder.look()
         waits = self._ladder.under_way and not self._ladder.paid
         left = await self._is_left()
-        if self.undecided() and not (left and waits) and await self._decide(self.undecided()[0]):
+        waiting = self.undecided()
+        if waiting and not (left and waits) and await self._decide(waiting[0]):
             return
         if self._used_up:
             if not self._ladder.under_way:
@@ -133,7 +149,7 @@ class Responder:
         else:
             words = f"the signer says {result.refusal.code}: {result.refusal.message}"
             self._alarm_unproven(suspect, words)
-            self.suspects.append(self.suspects.pop(self.suspects.index(suspect)))
+            self._asked_of[suspect.transaction_id] += 1
             return False
         return True
 
@@ -187,16 +203,25 @@ class Responder:
             for receipt, data in opened:
                 if receipt:
                     receipts.store(connection, receipt, data)
+        known = {receipt.transaction_id for receipt, _ in opened if receipt}
+        rungs = [
+            Rung(signed.transaction_id, signed.transaction, blockhash)
+            for signed in result.swept.transactions
+            if signed.transaction_id in known and self._is_own(signed)
+        ]
         self._ladder.stop()
-        self._ladder = Ladder(
-            self._nodes,
-            [
-                Rung(signed.transaction_id, signed.transaction, blockhash)
-                for signed in result.swept.transactions
-            ],
-        )
+        self._ladder = Ladder(self._nodes, rungs)
         self._ladder.send()
-        log.warning("sweep sent", wallet=self.wallet.name, transactions=len(opened))
+        log.warning("sweep sent", wallet=self.wallet.name, transactions=len(rungs))
+
+    def _is_own(self, signed: wire.Signed) -> bool:
+        """Tell whether the wallet signed it: what a relay made up can neither land nor be past."""
+        try:
+            place = signer_place(signed.transaction, signed.transaction_id, self.wallet.address)
+        except LyingNodeError as error:
+            log.error("no sweep", id=signed.transaction_id, reason=str(error))  # noqa: TRY400
+            return False
+        return place is not None
 
     def _covering(self, suspect: Suspect, result: wire.Result) -> Receipt | None:
         receipt = self._opened(result.receipt)
@@ -243,6 +268,9 @@ class Responder:
             signers.lose(self._parts, receipt.key, str(error))
             self._alarm_unproven(suspect, str(error))
             return
+        self._is_lawful(suspect)
+
+    def _is_lawful(self, suspect: Suspect) -> None:
         listed = Listed(suspect.transaction_id, suspect.slot, failed=False)
         receipts.see(self._parts.database, self.wallet.name, [listed])
         self._settle(suspect, Verdict.LAWFUL)
@@ -263,6 +291,7 @@ class Responder:
 
     def _settle(self, suspect: Suspect, verdict: Verdict) -> None:
         self.suspects = [item for item in self.suspects if not item.is_same(suspect)]
+        self._asked_of.pop(suspect.transaction_id, None)
         if verdict is Verdict.THEFT:
             self.suspects.append(replace(suspect, verdict=verdict))
         suspects.decide(self._parts.database, suspect, verdict)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from custody.chains.solana import SolanaNode
 from custody.watchtower_client import Delay, WatchtowerUnreachableError
-from policies.receipts import open_receipt
+from policies.receipts import ReceiptError, open_receipt
 from policies.statements import (
     Ack,
     Dead,
@@ -75,7 +75,10 @@ class LocalTower:
 
     def _acknowledge(self, item: bytes) -> Signed | None:
         self.submitted.append(item)
-        receipt = open_receipt(self.audit_keys, item)
+        try:
+            receipt = open_receipt(self.audit_keys, item)
+        except ReceiptError:
+            return None
         if receipt.transaction_id and receipt.outcome == "signed":
             self.receipts[receipt.transaction_id] = receipt
         return self._sign(Ack(key=public("watchtower"), receipt=digest(encode(receipt))))

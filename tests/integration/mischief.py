@@ -41,7 +41,8 @@ class LocalGateway(Gateway):
 
     `refuse` and `replies_lost` are used up by transfers.
     `asked` keeps every transfer that the guard was asked for, `shown` those of them that it was
-    only shown (they have no chain parameters); `tamper` changes what it signed.
+    only shown (they have no chain parameters); `tamper` changes what it signed, and
+    `forge` its receipt.
     """
 
     guard: Guard
@@ -53,6 +54,7 @@ class LocalGateway(Gateway):
     replies_lost: int = 0
     unreachable: bool = False
     tamper: Callable[[bytes], bytes] = bytes
+    forge: Callable[[bytes], bytes] = bytes
 
     async def ask(self, jobs: Sequence[wire.Job], traces: Sequence[str] = ()) -> list[wire.Result]:
         if self.unreachable:
@@ -77,6 +79,7 @@ class LocalGateway(Gateway):
         (result,) = wire.Reply.FromString(reply_to(frame, self.guard.answer)).results
         if result.HasField("signed"):
             result.signed.transaction = self.tamper(result.signed.transaction)
+            result.receipt = self.forge(result.receipt)
         return result
 
 

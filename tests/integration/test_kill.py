@@ -1,6 +1,7 @@
 """A killed withdrawal lands or fails, never both; and nothing is freed before that is certain."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from custody.chains.solana import SolanaNode
 from custody.domain.states import State
@@ -85,6 +86,26 @@ async def test_nothing_is_freed_while_the_watchtower_does_not_call_it_dead(house
     assert (await house.balance()).in_use == waiting.reserved > row.amount
     house.tower.blind = False
     await house.step()
+    assert (await house.row(row)).state == "FAILED"
+
+
+@pytest.mark.parametrize("kind", ["none", "another transaction's"])
+async def test_an_advance_without_its_receipt_is_asked_for_again(house: House, kind: str) -> None:
+    """Nothing is sent that the watchtower has no receipt of: kept, it would hold the funds."""
+    row = await signed(house)
+    given = row.receipt or b""
+    house.gateway.forge = lambda _: b"no receipt" if kind == "none" else given
+    await killed(house, row)
+    with capture_logs() as logs:
+        await advance.advance(house.parts)
+        await receipts.hand_over(house.parts)
+        await advance.advance(house.parts)
+    assert "signer built something else" in {entry["event"] for entry in logs}
+    sent = house.node_line.calls.count("sendTransaction")
+    house.gateway.forge = bytes
+    await house.sql("UPDATE advance SET retry_at = now()")
+    await house.step()
+    assert house.node_line.calls.count("sendTransaction") > sent
     assert (await house.row(row)).state == "FAILED"
 
 

@@ -79,6 +79,18 @@ async def test_an_opening_that_is_not_what_was_asked_for_is_never_sent(house: Ho
     await books_are_the_chain(house)
 
 
+async def test_an_opening_without_its_receipt_is_asked_for_again(house: House) -> None:
+    """The watchtower takes no other: kept, it would never be sent, nor asked for again."""
+    house.gateway.forge = lambda _: b"no receipt"
+    house.pay(house.wallet, FUNDS)
+    await house.step()
+    assert await house.sql("SELECT opening_id FROM nonce WHERE opening_id IS NOT NULL") == []
+    house.gateway.forge = bytes
+    await house.step()
+    assert await opened(house) == [0, 1, 2, 3]
+    await books_are_the_chain(house)
+
+
 async def test_an_opening_whose_blockhash_is_gone_is_made_anew(house: House) -> None:
     house.node_line.undelivered = ["sendTransaction"] * 8
     house.pay(house.wallet, FUNDS)

@@ -198,3 +198,31 @@ async def test_one_node_alone_does_not_say_that_a_nonce_was_held(two: TowerRig) 
         assert two.state(name) == "SENT"
         two.send(tx)  # it lands all the same
         await until(lambda: two.state(name) == "FINAL")
+
+
+async def test_a_slot_that_a_node_made_up_keeps_nothing_from_being_final(rig: TowerRig) -> None:
+    """Else it counts beyond recall for ever, and only who edits the database frees the wallet."""
+    async with rig.running():
+        await rig.well()
+        rig.between.alter = only(
+            "getSignaturesForAddress", lambda page: [item | {"slot": FAR_SLOT} for item in page]
+        )
+        name = rig.lawful(rig.wallet.pay(stranger()))
+        await until(lambda: rig.state(name) == "SEEN")
+        rig.between.alter = None
+        await until(lambda: rig.state(name) == "FINAL")
+
+
+async def test_what_a_node_forgot_for_a_moment_is_final_all_the_same(rig: TowerRig) -> None:
+    """No list shows it a second time: the cursor is past it."""
+    async with rig.running():
+        await rig.well()
+        rig.between.alter = only(
+            "getSignatureStatuses",
+            lambda result: result | {"value": [None] * len(result["value"])},
+        )
+        name = rig.lawful(rig.wallet.pay(stranger()))
+        await until(lambda: rig.state(name) == "SEEN")
+        await until(lambda: rig.state(name) == "SENT")
+        rig.between.alter = None
+        await until(lambda: rig.state(name) == "FINAL")

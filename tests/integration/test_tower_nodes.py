@@ -2,7 +2,9 @@
 
 import base64
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -197,6 +199,24 @@ async def test_a_node_that_is_away_pauses_until_it_is_back(two: TowerRig) -> Non
         assert two.kinds() == ["NODE"]
 
 
+async def test_a_node_that_comes_and_goes_is_told_once(
+    rig: TowerRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time would be an alarm every few seconds: nobody looks at them any more."""
+    monkeypatch.setattr(towers, "TELL_SECONDS", 0.0)
+    async with rig.running():
+        for _ in range(3):
+            await rig.well()
+            rig.between.away = True
+            await until(lambda: rig.tower._since)
+            rig.between.away = False
+            await until(lambda: not rig.tower._since)
+        assert rig.kinds() == ["NODE"]
+        monkeypatch.setattr(towers, "QUIET_SECONDS", 0.0)
+        rig.between.away = True
+        await until(lambda: len(rig.alarms) > 1)
+
+
 async def test_a_node_that_does_not_know_the_cursor_is_not_read_twice(rig: TowerRig) -> None:
     def forgetful(asked: dict[str, Any], result: Any) -> Any:
         if asked["method"] != "getSignaturesForAddress":
@@ -218,6 +238,40 @@ async def test_a_node_that_does_not_know_the_cursor_is_not_read_twice(rig: Tower
         shown = [asked for asked in rig.between.asked if asked["method"] == "getTransaction"]
         assert [asked["params"][0] for asked in shown] == [stolen]
         assert rig.state(name) in {"SEEN", "FINAL"}
+
+
+async def test_what_a_node_threw_away_before_it_was_looked_at_is_not_taken_for_empty(
+    rig: TowerRig,
+) -> None:
+    async with rig.running():
+        await rig.well()
+        rig.ledger.advance(100)
+    rig.open()
+    rig.between.alter = only("getSlot", lambda _: 1)  # a lie of one look
+    async with rig.running():
+        await until(lambda: any(f.looks for w in rig.tower._watches.values() for f in w.followers))
+    query = "SELECT slot FROM looked"
+    with closing(sqlite3.connect(rig.path / "tower.sqlite3")) as file:
+        assert file.execute(query).fetchone()[0] > 1
+    rig.open()
+    stolen = rig.send(rig.sign(rig.wallet.pay(stranger())))
+    rig.ledger.advance(1_000)
+    first = rig.call("getSlot", [{"commitment": "finalized"}])
+
+    def prune(asked: dict[str, Any], result: Any) -> Any:
+        match asked["method"]:
+            case "getFirstAvailableBlock":
+                return first
+            case "getSignaturesForAddress":
+                return [item for item in result if item["slot"] >= first]
+            case _:
+                return result
+
+    rig.between.alter = prune
+    async with rig.running():
+        await until(lambda: f"nothing before slot {first}" in rig.tower.problem(AUDIT))
+        rig.between.alter = None  # another one is asked, which keeps it
+        await until(lambda: stolen in rig.tower.problem(AUDIT))
 
 
 async def test_long_memos_do_not_blind_it(rig: TowerRig) -> None:

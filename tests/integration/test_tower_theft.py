@@ -18,7 +18,7 @@ from custody.watchtower.suspects import Verdict
 from custody.watchtower.theft import Responder
 from kura.signer.v1 import signer_pb2 as wire
 from policies.receipts import open_receipt
-from policies.statements import Destination
+from policies.statements import Destination, Theft, decode
 from signer.chains.solana import nonce_address
 from tests.devnet_wallet import SOL
 from tests.factories import COLD_ADDRESS, CUSTOMER, make_intent, policy_file
@@ -222,6 +222,39 @@ async def test_a_withheld_receipt_ends_the_pause_and_is_told(rig: Rig) -> None:
         assert cost == [(SOL // 2 + 5_000,)]
 
 
+async def test_a_receipt_that_comes_later_ends_the_pause_without_its_signer(rig: Rig) -> None:
+    """One that is offline, as a cold wallet's, or away for good: every other one would wait."""
+    open_pool(rig)
+    rig.signer.answers = None
+    name, receipt = withdrawn(rig)
+    async with rig.running():
+        await until(lambda: "UNEXPLAINED" in rig.kinds())
+        assert rig.verdict(name) == Verdict.UNDECIDED
+        rig.give(open_receipt({AUDIT}, receipt))
+        await until(lambda: rig.verdict(name) == Verdict.LAWFUL)
+        assert rig.kinds() == ["UNEXPLAINED", "RECEIPT"]
+        await rig.well()
+        await until(lambda: rig.state(name) == "FINAL")
+
+
+async def test_what_took_the_most_is_asked_about_first_and_each_in_turn(rig: Rig) -> None:
+    """Custody sends what it withheld by the hundred, so that a theft is asked about last."""
+    refusal = wire.Refusal(code="THEFT_UNPROVEN", message="ask again")
+    rig.signer.answers = lambda _: wire.Result(refusal=refusal)
+    link = rig.parts.links.pop(AUDIT)
+    async with rig.running():
+        await rig.well()
+        sent = [rig.steal(lamports) for lamports in (3 * SOL, SOL, 20 * SOL, 2 * SOL)]
+        await until(lambda: len(suspects.open_suspects(rig.database)) == len(sent))
+        rig.parts.links[AUDIT] = link
+        await until(lambda: len(rig.signer.asked) >= 2 * len(sent))
+    asked = [decode(Theft, job.theft.statement).transaction for job in rig.signer.asked]
+    names = [
+        str(VersionedTransaction.from_bytes(bytes.fromhex(item)).signatures[0]) for item in asked
+    ]
+    assert names[:8] == [sent[place] for place in (2, 0, 3, 1)] * 2
+
+
 async def test_no_lease_while_the_signer_cannot_be_asked(rig: Rig) -> None:
     rig.signer.answers = None
     async with rig.running():
@@ -291,6 +324,29 @@ async def test_used_up_sweeps_are_told(rig: Rig) -> None:
         assert rig.frozen() == ["watchtower"]
 
 
+async def test_a_relay_that_spoils_a_sweep_only_costs_time(rig: Rig) -> None:
+    """What no node knows how to look for was looked for until the freeze was lifted."""
+    answer, spoilt = rig.signer.answers, 0
+    assert answer is not None
+
+    def spoil(theft: wire.AlarmSweep) -> wire.Result:
+        nonlocal spoilt
+        result = answer(theft)
+        if spoilt == 0:
+            for signed in result.swept.transactions:
+                signed.transaction, signed.transaction_id = b"none", "none"
+        spoilt += result.HasField("swept")
+        return result
+
+    rig.signer.answers = spoil
+    async with rig.running():
+        await rig.well()
+        rig.steal(SOL)
+        await until(rig.frozen)
+        await until(lambda: rig.wallet.balance(COLD) > 98 * SOL)
+        assert spoilt > 1
+
+
 async def test_a_receipt_that_no_signer_of_ours_gave_does_not_end_the_pause(rig: Rig) -> None:
     open_pool(rig)
     name = withdraw(rig)
@@ -321,11 +377,18 @@ def open_pool(rig: Rig) -> None:
 
 def withdraw(rig: Rig) -> str:
     """Have the signer sign a transfer and send it, and keep its receipt back."""
+    return withdrawn(rig)[0]
+
+
+def withdrawn(rig: Rig) -> tuple[str, bytes]:
+    """Do so; return the transaction's id and the receipt."""
     account = Pubkey.from_bytes(nonce_address(bytes(rig.wallet.address), 0))
     value = bytes(rig.wallet.nonce(account))
     intent = make_intent(destination=Destination(CUSTOMER.address, ""))
-    signed = rig.host.signed(transfer(intent, nonce_value=value))
-    return rig.send(VersionedTransaction.from_bytes(signed.transaction))
+    result = rig.host.ask(transfer(intent, nonce_value=value))
+    assert result.WhichOneof("outcome") == "signed", result
+    name = rig.send(VersionedTransaction.from_bytes(result.signed.transaction))
+    return name, result.receipt
 
 
 @pytest.mark.parametrize(

@@ -157,3 +157,15 @@ async def test_a_theft_is_told_before_what_was_raised_by_the_hundred(
         alarm("THEFT", "stolen", "freeze", transaction_id="theft")
         kinds = [item["kind"] for item in await told(tmp_path, 21)]
     assert kinds.index("THEFT") < 10, kinds
+
+
+async def test_what_anybody_raises_by_the_hundred_pushes_no_theft_out(database: Database) -> None:
+    alarm = Alarms(database, lambda: NOW)
+    alarm("THEFT", "stolen", "freeze", transaction_id="theft")
+    for number in range(100):
+        alarm("RECEIPT", "late", "look", transaction_id=f"tx{number}")
+        alarm("NODE", "stands", "look")
+    shown = [(item.kind, item.transaction_id) for item in alarm.newest()]
+    assert shown[:2] == [("NODE", ""), ("RECEIPT", "tx99")]
+    assert shown[-1] == ("THEFT", "theft")
+    assert len(shown) == 41

@@ -15,6 +15,7 @@ from custody.dev.layout import HOSTS
 from custody.dev.pki import Authority
 from custody.identity import Identity, Role
 from custody.keys import load_key
+from custody.retrying import ATTEMPT_SECONDS
 from custody.serving import build_server
 from custody.watchtower import freezes, leases, versions
 from custody.watchtower.counters import PAUSES
@@ -64,6 +65,7 @@ class Around:
     alarms: list[str] = field(default_factory=list)
     corrupt: Corrupt = lambda _: None
     drops_freezes: bool = False
+    silent: bool = False
 
     def problem(self, audit_key: str) -> str:
         return self.chain_problem
@@ -94,6 +96,8 @@ class Around:
 
     def answer(self, frame: gateway_pb2.ConnectResponse) -> list[gateway_pb2.ConnectRequest]:
         request = wire.Request.FromString(frame.request)
+        if self.silent:
+            return []
         for job in request.jobs:
             orders = (job.apply.HasField("freeze"), job.apply.HasField("unfreeze"))
             if self.drops_freezes and any(orders):
@@ -346,6 +350,34 @@ async def test_a_relay_cannot_pretend_that_the_signer_took_a_freeze(around: Arou
         await around.leased()
 
 
+LONG = "x" * 700_000
+
+
+def long_refusals(reply: wire.Reply) -> None:
+    for result in reply.results:
+        result.refusal.CopyFrom(wire.Refusal(code=LONG[:9], message=LONG))
+
+
+def a_long_key(reply: wire.Reply) -> None:
+    for result in reply.results:
+        if result.HasField("status"):
+            result.status.watchtower = LONG
+
+
+def a_long_fault(reply: wire.Reply) -> None:
+    reply.fault = LONG
+
+
+@pytest.mark.parametrize("corrupt", [long_refusals, a_long_key, a_long_fault])
+async def test_a_relays_long_words_hide_nothing(around: Around, corrupt: Corrupt) -> None:
+    """They were kept with each alarm: soon no officer's client took the status, nor any freeze."""
+    async with around.running():
+        await around.leased()
+        around.corrupt = corrupt
+        await around.until(lambda: problem_of(around.parts, AUDIT))
+        assert len(problem_of(around.parts, AUDIT)) < 2_000
+
+
 async def test_a_lease_that_the_signer_refuses_is_told(around: Around) -> None:
     async with around.running():
         await around.leased()
@@ -432,6 +464,23 @@ async def test_an_officer_is_not_told_applied_on_the_relays_word(around: Around)
         said = await Service.CreateFreeze.__wrapped__(service, request)  # type: ignore[attr-defined]
         assert not around.status().freezes
         assert not said.applied
+
+
+async def test_an_officer_is_told_in_time_whatever_a_relay_does(around: Around) -> None:
+    """Else the client gives up, and says that nobody took what is on the disk."""
+    async with around.running():
+        await around.leased()
+        around.silent = True
+        service: Any = Service(around.parts, around, None)  # type: ignore[arg-type]
+        order = freeze()
+        sealed = tower_wire.SignedStatement(statement=order.statement, signature=order.signature)
+        request = tower_wire.CreateFreezeRequest(freeze=sealed)
+        async with asyncio.timeout(ATTEMPT_SECONDS * 0.8):
+            said = await Service.CreateFreeze.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert not said.applied
+        assert [name for name, _ in freezes.pending(around.parts, AUDIT)] == [
+            digest(order.statement)
+        ]
 
 
 async def test_a_lift_that_a_relay_swallows_is_not_told_as_applied(around: Around) -> None:

@@ -295,6 +295,54 @@ def test_different_epochs_are_signed_by_nobody(
     assert (code, "different epochs" in err, file.exists()) == (1, True, False)
 
 
+COLD, OTHER = "ed25519:" + "0c" * 32, "ed25519:" + "0d" * 32
+
+
+def test_a_signer_that_was_never_heard_of_holds_up_nobody(
+    run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, alice: Path
+) -> None:
+    """A cold one never dials in: after the first lift its epoch was another for ever."""
+    watchtower.status.signers[0].epoch = custody.epoch = EPOCH
+    watchtower.status.signers.add(audit_key=COLD)
+    assert run("--config", alice, "freeze", "create", "all")[0] == 0
+    file = alice.parent / "lift.signatures"
+    assert run("--config", alice, "freeze", "list")[0] == 0
+    assert run("--config", alice, "freeze", "sign", "--signatures", file, "--yes")[0] == 0
+    assert f'"epoch":"{EPOCH}"' in file.read_text().replace("\\", "")
+
+
+def test_signers_in_different_epochs_are_frozen_and_lifted_each(
+    run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, alice: Path
+) -> None:
+    """They are after any lift that only one of them needed, such as of a theft's freeze."""
+    watchtower.status.signers[0].epoch = custody.epoch = EPOCH
+    watchtower.status.signers.add(audit_key=OTHER, policy="ab" * 32)
+    watchtower.refusals = [Refusal(Code.EPOCH_PASSED, "the other signer's")]
+    code, out, err = run("--config", alice, "freeze", "create", "hot-sol")
+    assert (code, err, "watchtower: FROZEN" in out) == (0, "", True)
+    stolen = "cd" * 32
+    watchtower.status.freezes.add(digest=stolen, wallet="*", person="x", audit_keys=[OTHER])
+    file = alice.parent / "lift.signatures"
+    assert run("--config", alice, "freeze", "list")[0] == 0
+    sign = ("--config", alice, "freeze", "sign", stolen, "--signatures", file, "--yes")
+    assert run(*sign)[0] == 0
+    assert '"epoch":""' in file.read_text().replace("\\", "")
+    assert run("--config", alice, "freeze", "lift", "--signatures", file, "--yes")[0] == 0
+
+
+def test_an_epoch_that_custody_makes_up_for_a_freeze_is_signed_by_nobody(
+    run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, alice: Path
+) -> None:
+    """What is signed ahead for an epoch to come would lift that one's freezes at once."""
+    watchtower.status.signers[0].policy = "ab" * 32
+    custody.epoch = EPOCH
+    run("--config", alice, "freeze", "create", "all")
+    del watchtower.status.freezes[:]
+    file = alice.parent / "lift.signatures"
+    code, _, err = run("--config", alice, "freeze", "sign", "--signatures", file, "--yes")
+    assert (code, "different epochs" in err, file.exists()) == (1, True, False)
+
+
 def test_a_file_of_other_signatures_lifts_nothing(
     run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, alice: Path, lifting: Path
 ) -> None:

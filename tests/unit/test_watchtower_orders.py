@@ -19,7 +19,7 @@ from custody.watchtower.parts import Link, Parts
 from custody.watchtower.rules import Seen
 from custody.watchtower.schema import SCHEMA
 from custody.watchtower.service import Service
-from custody.watchtower.status import state_of
+from custody.watchtower.status import _freezes, state_of
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower
 from policies.codes import Code, Refusal
@@ -53,6 +53,7 @@ class House:
 
     folder: Path
     now: int = NOW
+    audit_keys: frozenset[str] = frozenset({AUDIT})
     nonces: Mapping[str, str] = field(default_factory=dict)
     alarms: list[str] = field(default_factory=list)
 
@@ -64,7 +65,7 @@ class House:
         database = Database(self.folder / "watchtower.sqlite", SCHEMA)
         self.parts = Parts(
             self._key(),
-            frozenset({AUDIT}),
+            self.audit_keys,
             database,
             lambda kind, *_, **__: self.alarms.append(kind),
             lambda: self.now,
@@ -83,6 +84,11 @@ class House:
             signers.note(db, hello)
             freezes.compare(db, AUDIT, hello.epoch, told)
         self.parts.policies[AUDIT] = POLICY
+
+    def epoch(self) -> str:
+        signer = signers.find(self.parts.database, AUDIT)
+        assert signer
+        return signer.epoch
 
     def waiting(self) -> list[str]:
         return [name for name, _ in freezes.pending(self.parts, AUDIT)]
@@ -151,6 +157,33 @@ def test_a_freeze_waits_over_a_restart_until_the_signer_has_it(house: House) -> 
     house.hear(told(order))
     assert house.waiting() == []
     assert state_of(house.parts).name == "FROZEN"
+
+
+@pytest.mark.parametrize("by", ["watchtower", "custody"])
+def test_a_freeze_waits_for_a_signer_that_was_never_heard_of(tmp_path: Path, by: str) -> None:
+    """Or it would get leases when it comes, frozen as all is said to be."""
+    other = public("other signer")
+    house = House(tmp_path, audit_keys=frozenset({AUDIT, other}))
+    house.hear()
+    order = freeze()
+    assert sorted(taken(freezes.freeze(house.parts, order))) == sorted([AUDIT, other])
+    house.hear(told(order))
+    (shown,) = _freezes(house.parts)
+    assert (sorted(shown.audit_keys), shown.applied) == (sorted([AUDIT, other]), False)
+    house.restart()
+    assert [name for name, _ in freezes.pending(house.parts, other)] == [digest(order.statement)]
+    if by == "custody":
+        house.hear(epoch=epoch_after("", [digest(order.statement)]))
+    assert freezes.lift(house.parts, lift(order)) == [AUDIT]
+    assert freezes.held(house.parts) == []
+    alone = freeze(wallet="hot-sol", epoch=house.epoch())
+    assert freezes.freeze(house.parts, alone) == [AUDIT]
+    house.parts.database.close()
+
+
+def taken(answer: list[str] | Refusal) -> list[str]:
+    assert isinstance(answer, list), answer
+    return answer
 
 
 def test_what_the_signer_no_longer_has_in_the_same_epoch_is_applied_again(house: House) -> None:

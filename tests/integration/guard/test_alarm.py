@@ -43,7 +43,7 @@ from tests.factories import (
 )
 from tests.integration.guard.orders import freeze_job, unfreeze_job
 from tests.integration.guard.payments import FEE, ask, code_of, pay
-from tests.integration.guard.versions import QUORUM
+from tests.integration.guard.versions import DAY, QUORUM, apply, following
 from tests.integration.mischief import Crash, crash_in
 from tests.signing import (
     STATUS,
@@ -233,6 +233,27 @@ def test_what_the_journal_knows_is_answered_with_its_receipt(rig: SignerRig) -> 
     assert (opened.amount, opened.nonce_value) == (1_452_680, "")
     assert (advanced.amount, advanced.intent) == (FEE, "")
     pay(rig)
+
+
+@pytest.mark.parametrize("now", ["cold", "removed"])
+def test_also_of_a_wallet_that_is_not_hot_any_more(
+    softhsm: SoftHsm, make_rig: MakeRig, now: str
+) -> None:
+    """Custody sends it without its receipt: with no answer every signer would pause for ever."""
+    hold_keys(softhsm, "warm-sol")
+    address = str(Keypair.from_seed(bytes(key("warm-sol"))).pubkey())
+    changes = {"address": address, "signer": public("audit")}
+    text = wallet_text("warm-sol", **changes, tier="hot")
+    rig = make_rig(policy_file(more=text))
+    opened = rig.signed(nonce_open(wallet="warm-sol"))
+    text = wallet_text("warm-sol", **changes, tier="cold") if now == "cold" else ""
+    file = following(rig, more=text)
+    apply(rig, file, *QUORUM)
+    rig.now += 3 * DAY
+    assert apply(rig, file, *QUORUM, elapsed=True).HasField("applied")
+    told = unproven(rig, make_theft(opened.transaction, wallet="warm-sol"))
+    receipt = open_receipt([public("audit")], told.receipt)
+    assert (receipt.wallet, receipt.transaction_id) == ("warm-sol", opened.transaction_id)
 
 
 def test_also_what_was_signed_long_ago_or_ended(

@@ -169,16 +169,18 @@ class Wallet(_message.Message):
     def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., balance: _Optional[str] = ..., signed: _Optional[str] = ..., resolved: _Optional[str] = ..., seen_until: _Optional[int] = ...) -> None: ...
 
 class Freeze(_message.Message):
-    __slots__ = ("digest", "wallet", "person", "applied")
+    __slots__ = ("digest", "wallet", "person", "applied", "audit_keys")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     WALLET_FIELD_NUMBER: _ClassVar[int]
     PERSON_FIELD_NUMBER: _ClassVar[int]
     APPLIED_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_KEYS_FIELD_NUMBER: _ClassVar[int]
     digest: str
     wallet: str
     person: str
     applied: bool
-    def __init__(self, digest: _Optional[str] = ..., wallet: _Optional[str] = ..., person: _Optional[str] = ..., applied: _Optional[bool] = ...) -> None: ...
+    audit_keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, digest: _Optional[str] = ..., wallet: _Optional[str] = ..., person: _Optional[str] = ..., applied: _Optional[bool] = ..., audit_keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Alarm(_message.Message):
     __slots__ = ("time", "kind", "wallet", "transaction_id", "amount", "message", "next")
