@@ -20,6 +20,7 @@ from signer.journal import Journal
 from signer.keys import Keys
 from signer.leases import Leases
 from signer.receipts import Answer, results
+from signer.rejections import Rejections
 from signer.requests import Requests
 from signer.transfers import Transfers
 from signer.upkeep import Upkeep
@@ -37,7 +38,7 @@ class Guard:
         self._keys = Keys(token)
         self._clock = Clock(journal.last_moment(), look)
         self._governance, self._freezes = Governance(journal), Freezes(journal)
-        requests = Requests(journal)
+        requests, self._rejections = Requests(journal), Rejections(journal)
         self._leases = Leases(journal, self._keys, requests, self._clock)
         self._versions = Versions(self._governance)
         self._transfers = Transfers(journal, self._keys, requests, self._leases)
@@ -103,6 +104,8 @@ class Guard:
                 return self._versions.policy_version(policy, job.policy, at)
             case "veto":
                 return self._versions.veto(policy, _signed(job.veto), at)
+            case "rejection":
+                return self._rejections.reject(policy, _signed(job.rejection), at)
             case "freeze":
                 return self._freezes.freeze(policy, _signed(job.freeze), at)
             case "unfreeze":
