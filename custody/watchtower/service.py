@@ -188,7 +188,7 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
     async def CreateRejection(  # noqa: N802
         self, request: wire.CreateRejectionRequest
     ) -> wire.CreateRejectionResponse | Refusal:
-        """Store a rejection; the signers are told at once."""
+        """Store a rejection, then hand it to every connected signer."""
         signed = _signed(request.rejection)
         taken = await self._again(lambda: rejections.reject(self._parts, signed))
         if isinstance(taken, Refusal):
@@ -196,6 +196,7 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         rejection, new = taken
         if new:
             log.warning("rejected", intent=rejection.intent, approver=rejection.approver)
+            await self._each(self._parts.links, deliver)
             self._parts.wake()
         return wire.CreateRejectionResponse()
 
