@@ -78,6 +78,7 @@ ROLES: dict[str, frozenset[Role]] = {
     _WATCHTOWER + "LiftFreezes": frozenset({Role.OFFICER}),
     _WATCHTOWER + "CreatePolicyVersion": frozenset({Role.OFFICER, Role.SERVER}),
     _WATCHTOWER + "CreateVeto": frozenset({Role.OFFICER, Role.SERVER}),
+    _WATCHTOWER + "CreateRejection": frozenset({Role.OFFICER}),
     _WATCHTOWER + "CreateRecovery": frozenset({Role.OFFICER}),
     _WATCHTOWER + "GetStatus": frozenset({Role.OFFICER, Role.AUDITOR, Role.OPERATOR, Role.SERVER}),
     "/kura.gateway.v1.SignerGateway/Connect": frozenset({Role.RELAY}),

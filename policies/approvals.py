@@ -11,6 +11,7 @@ from policies.policy import Policy
 from policies.statements import Approval, Signed, StatementError, decode, verify
 
 APPROVALS_MAX = 64
+REJECTIONS_MAX = 1_024  # that signer and watchtower keep of one approver
 
 
 def open_approvals(
@@ -25,16 +26,31 @@ def open_approvals(
         if isinstance(approval, Refusal):
             return approval
         opened.append(approval)
-    for approval in opened:
-        if approval.policy != policy.digest:
-            return _stale(approval, "is for another version of the policy")
-        if approval.expires <= now:
-            return _stale(approval, "has expired")
-    return tuple(opened)
+    stale = (_refuse_stale(policy, approval, now) for approval in opened)
+    return next(filter(None, stale), None) or tuple(opened)
 
 
 def open_approval(policy: Policy, intent_digest: str, signed: Signed) -> Approval | Refusal:
     """Return one approval of this intent, signed by the person or service it names."""
+    approval = _open(policy, signed)
+    if isinstance(approval, Refusal) or approval.intent == intent_digest:
+        return approval
+    words = f"{approval.approver} approved another intent"
+    return Refusal(Code.APPROVAL_INVALID, words, field="approval.intent")
+
+
+def open_rejection(policy: Policy, signed: Signed, now: int) -> Approval | Refusal:
+    """Return one rejection that holds now, whatever intent it is of."""
+    approval = _open(policy, signed)
+    if isinstance(approval, Refusal):
+        return approval
+    if approval.decision != "reject":
+        words = f"{approval.approver} did not reject"
+        return Refusal(Code.APPROVAL_INVALID, words, field="approval.decision")
+    return _refuse_stale(policy, approval, now) or approval
+
+
+def _open(policy: Policy, signed: Signed) -> Approval | Refusal:
     try:
         approval = decode(Approval, signed.statement)
     except StatementError as error:
@@ -45,11 +61,12 @@ def open_approval(policy: Policy, intent_digest: str, signed: Signed) -> Approva
     if not verify(approval.key, signed):
         words = f"the signature is not {approval.approver}'s"
         return Refusal(Code.APPROVAL_INVALID, words, field="approval.signature")
-    if approval.intent != intent_digest:
-        words = f"{approval.approver} approved another intent"
-        return Refusal(Code.APPROVAL_INVALID, words, field="approval.intent")
     return approval
 
 
-def _stale(approval: Approval, words: str) -> Refusal:
-    return Refusal(Code.APPROVALS_STALE, f"the approval of {approval.approver} {words}")
+def _refuse_stale(policy: Policy, approval: Approval, now: int) -> Refusal | None:
+    words = "has expired" if approval.expires <= now else ""
+    if approval.policy != policy.digest:
+        words = "is for another version of the policy"
+    whose = f"the approval of {approval.approver}"
+    return Refusal(Code.APPROVALS_STALE, f"{whose} {words}") if words else None

@@ -259,7 +259,8 @@ class Resolved:
 class Lease:
     """The watchtower's word that all was well at `time`; a signer signs on it until `expires`.
 
-    One that expires at once takes back the one before.
+    One that expires at once takes back the one before. `rejections`: digests of those that the
+    signer must have to take it.
     """
 
     KIND: ClassVar = "kura.lease.v1"
@@ -273,6 +274,7 @@ class Lease:
     epoch: DigestOrNone
     time: Time
     expires: Time
+    rejections: tuple[Digest, ...]
     resolved: tuple[Resolved, ...]
 
     def __post_init__(self) -> None:

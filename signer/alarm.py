@@ -10,7 +10,7 @@ import hashlib
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.policy import Policy, Wallet, WalletTier
-from policies.statements import Signed, StatementError, Theft, decode, verify
+from policies.statements import Signed, Theft
 from signer.chains.solana_sweep import build_sweeps
 from signer.chains.solana_theft import Proof, open_theft
 from signer.clock import Moment
@@ -33,7 +33,8 @@ class Alarm:
 
     def sweep(self, policy: Policy, job: wire.AlarmSweep, at: Moment) -> Answer:
         """Freeze all wallets and sign the sweep of the stolen one; or say why it is no theft."""
-        theft = self._open(policy, Signed(job.theft.statement, job.theft.signature))
+        signed = Signed(job.theft.statement, job.theft.signature)
+        theft = self._governance.open_word(Theft, policy, signed, Code.THEFT_UNPROVEN)
         if isinstance(theft, Refusal):
             return Answer(theft)
         key, stolen = self._keys.wallets.get(theft.wallet), bytes.fromhex(theft.transaction)
@@ -49,16 +50,6 @@ class Alarm:
             return Answer(proof)
         self._freezes.freeze_all(stolen, at)
         return self._ladder(wallet, theft, at)
-
-    def _open(self, policy: Policy, signed: Signed) -> Theft | Refusal:
-        try:
-            theft = decode(Theft, signed.statement)
-        except StatementError as error:
-            return Refusal(Code.THEFT_UNPROVEN, str(error), field=error.field)
-        if theft.key != self._governance.watchtower(policy) or not verify(theft.key, signed):
-            words = "the signature is not the watchtower's"
-            return Refusal(Code.THEFT_UNPROVEN, words, field="key")
-        return theft
 
     def _hot(self, policy: Policy, name: str) -> Wallet | Refusal:
         wallet = self._keys.held(policy, name)

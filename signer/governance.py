@@ -3,13 +3,17 @@
 They only move forward. A version is one entry of the journal: in force whole, or not at all.
 """
 
+from typing import TypeVar
+
+from policies.codes import Code, Refusal
 from policies.policy import Policy
 from policies.policy_file import parse_policy
-from policies.statements import Book, Destination
+from policies.statements import Book, Destination, Signed, StatementError, Word, decode, verify
 from signer.clock import Moment
 from signer.journal import Journal, JournalError
 
 PROPOSALS_MAX = 16
+W = TypeVar("W", bound=Word)
 
 
 class Governance:
@@ -37,7 +41,7 @@ class Governance:
         self.put_in_force(policy, file, at)
 
     def put_in_force(self, policy: Policy, file: bytes, at: Moment) -> None:
-        """Put the next version in force: what waited or was vetoed before it follows it no more."""
+        """Put the next version in force; what was proposed, vetoed or rejected before is void."""
         before = self.policy()
         with self._journal.entry(at, "policy", policy.digest) as db:
             if before and parse_policy(before).watchtower != policy.watchtower:
@@ -49,10 +53,21 @@ class Governance:
             db.executemany("INSERT OR REPLACE INTO wallet VALUES (?, ?)", signers)
             db.execute("DELETE FROM proposal")
             db.execute("DELETE FROM veto")
+            db.execute("DELETE FROM rejection")
 
     def watchtower(self, policy: Policy) -> str:
         """Return the key of the watchtower: the policy's, or what a recovery named since."""
         return self._db.execute("SELECT watchtower FROM meta").fetchone()[0] or policy.watchtower
+
+    def open_word(self, kind: type[W], policy: Policy, signed: Signed, code: Code) -> W | Refusal:
+        """Return the watchtower's word, or the refusal with `code` where it is not its own."""
+        try:
+            word = decode(kind, signed.statement)
+        except StatementError as error:
+            return Refusal(code, str(error), field=error.field)
+        if word.key != self.watchtower(policy) or not verify(word.key, signed):
+            return Refusal(code, "the signature is not the watchtower's", field="key")
+        return word
 
     def was_requester(self, requester: str, key: str) -> bool:
         """Tell whether any version named this key for this requester."""

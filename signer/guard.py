@@ -19,6 +19,7 @@ from signer.journal import Journal
 from signer.keys import Keys
 from signer.leases import Leases
 from signer.receipts import Answer, results, signed_in
+from signer.rejections import Rejections
 from signer.requests import Requests
 from signer.transfers import Transfers
 from signer.upkeep import Upkeep
@@ -36,7 +37,7 @@ class Guard:
         self._keys = Keys(token)
         self._clock = Clock(journal.last_moment(), look)
         self._governance, self._freezes = Governance(journal), Freezes(journal)
-        requests = Requests(journal)
+        requests, self._rejections = Requests(journal), Rejections(journal)
         self._leases = Leases(journal, self._keys, requests, self._clock)
         self._versions = Versions(self._governance, self._keys.audit_key)
         self._transfers = Transfers(journal, self._keys, requests, self._leases)
@@ -102,6 +103,8 @@ class Guard:
                 return self._versions.policy_version(policy, job.policy, at)
             case "veto":
                 return self._versions.veto(policy, signed_in(job.veto), at)
+            case "rejection":
+                return self._rejections.reject(policy, signed_in(job.rejection), at)
             case "freeze":
                 return self._freezes.freeze(policy, signed_in(job.freeze), at)
             case "unfreeze":

@@ -66,6 +66,11 @@ CREATE TABLE proposal (digest TEXT PRIMARY KEY, tick INTEGER NOT NULL) STRICT, W
 CREATE TABLE veto (
   change TEXT NOT NULL, person TEXT NOT NULL, PRIMARY KEY (change, person)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE rejection (
+  digest TEXT PRIMARY KEY, intent TEXT NOT NULL, approver TEXT NOT NULL, expires INTEGER NOT NULL,
+  statement BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rejection_intent ON rejection (intent);
 CREATE TABLE freeze (
   digest TEXT PRIMARY KEY, wallet TEXT NOT NULL, person TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

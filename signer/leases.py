@@ -10,21 +10,13 @@ import secrets
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.policy import Policy, Wallet, WalletTier
-from policies.statements import (
-    Hello,
-    Lease,
-    Signed,
-    StatementError,
-    decode,
-    digest,
-    encode,
-    verify,
-)
+from policies.statements import Hello, Lease, Signed, digest, encode
 from signer.clock import DRIFT_MS, Clock, Moment
 from signer.freezes import Freezes
 from signer.governance import Governance
 from signer.journal import Journal
 from signer.keys import Keys
+from signer.rejections import Rejections
 from signer.requests import Requests
 
 QUESTION_BYTES = 32
@@ -37,6 +29,7 @@ class Leases:
         self._journal, self._keys = journal, keys
         self._requests, self._clock = requests, clock
         self._governance, self._freezes = Governance(journal), Freezes(journal)
+        self._rejections = Rejections(journal)
         self._challenge = secrets.token_hex(32)
         self._lease: Lease | None = None
         self._name = ""  # the lease's digest
@@ -65,14 +58,11 @@ class Leases:
 
     def apply(self, policy: Policy, signed: Signed, at: Moment) -> wire.Applied | Refusal:
         """Take a lease and the time that it says; or say why not."""
-        try:
-            lease = decode(Lease, signed.statement)
-        except StatementError as error:
-            return Refusal(Code.LEASE_INVALID, str(error), field=error.field)
-        if lease.key != self._governance.watchtower(policy) or not verify(lease.key, signed):
-            words = "the signature is not the watchtower's"
-            return Refusal(Code.LEASE_INVALID, words, field="key")
+        lease = self._governance.open_word(Lease, policy, signed, Code.LEASE_INVALID)
+        if isinstance(lease, Refusal):
+            return lease
         refusal = self._refuse_other(policy, lease, at) or self._refuse_resolved(lease)
+        refusal = refusal or self._refuse_unheard(lease)
         if refusal:
             return refusal
         left = lease.expires - max(lease.time, at.tick, at.wall)
@@ -156,4 +146,11 @@ class Leases:
             if item.amount > self._requests.committed(item.wallet, item.asset):
                 words = f"it resolves {item.amount} of {item.wallet}, more than was signed"
                 return Refusal(Code.LEASE_INVALID, words, field="resolved")
+        return None
+
+    def _refuse_unheard(self, lease: Lease) -> Refusal | None:
+        for name in lease.rejections:
+            if not self._rejections.has(name):
+                words = f"the watchtower knows of the rejection {name}, which did not come here"
+                return Refusal(Code.LEASE_INVALID, words, field="rejections")
         return None

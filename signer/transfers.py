@@ -10,14 +10,7 @@ from typing import NamedTuple
 from kura.signer.v1 import signer_pb2 as wire
 from policies.approvals import open_approvals
 from policies.codes import Code, Refusal
-from policies.evaluate import (
-    Allowed,
-    Facts,
-    check_time,
-    counters,
-    evaluate,
-    open_intent,
-)
+from policies.evaluate import Allowed, Facts, check_time, counters, evaluate, open_intent
 from policies.policy import Policy, Wallet
 from policies.statements import Dead, Intent, Signed, StatementError, decode, digest, verify
 from policies.windows import Usage
@@ -31,6 +24,7 @@ from signer.journal import Journal
 from signer.keys import Keys
 from signer.leases import Leases
 from signer.receipts import Answer, note_of, of_transaction, refused, signed_in, transaction
+from signer.rejections import Rejections
 from signer.requests import NonceUsed, Past, Requests, Reservation, Sight, State
 
 _DROPPED = "dropped "  # tombstones of a key the policy dropped: its thief burns no id of the next
@@ -59,6 +53,7 @@ class Transfers:
         self._journal, self._keys = journal, keys
         self._requests, self._leases = requests, leases
         self._governance, self._freezes = Governance(journal), Freezes(journal)
+        self._rejections = Rejections(journal)
 
     def transfer(self, policy: Policy, job: wire.Transfer, at: Moment) -> Answer:
         """Sign the transfer that this intent asks for, if policy and people allow it."""
@@ -137,7 +132,7 @@ class Transfers:
             if past
             else usage(self._journal, (wallet.name, wallet.asset), counted),
             in_address_book=listed,
-            approvals=approvals,
+            approvals=(*approvals, *self._rejections.of(intent_digest, at)),
             fee=fee_of(wallet, job),
             age=sight.age,
             destination_age=sight.destination_age,
@@ -202,13 +197,9 @@ class Transfers:
 
         `name`: the transaction that it must be about, "" for whatever a lost journal signed.
         """
-        try:
-            dead = decode(Dead, signed.statement)
-        except StatementError as error:
-            return Refusal(Code.DEAD_INVALID, str(error), field=error.field)
-        if dead.key != self._governance.watchtower(policy) or not verify(dead.key, signed):
-            words = "the signature is not the watchtower's"
-            return Refusal(Code.DEAD_INVALID, words, field="key")
+        dead = self._governance.open_word(Dead, policy, signed, Code.DEAD_INVALID)
+        if isinstance(dead, Refusal):
+            return dead
         if dead.intent != intent_digest or name not in {"", dead.transaction_id}:
             words = "it is about another transaction than this intent's"
             return Refusal(Code.DEAD_INVALID, words, field="transaction_id")

@@ -14,15 +14,7 @@ from policies.differences import only_tightens
 from policies.durations import format_duration
 from policies.policy import Policy
 from policies.policy_file import parse_policy
-from policies.statements import (
-    LEASE_MS,
-    Elapsed,
-    Signed,
-    StatementError,
-    decode,
-    digest,
-    verify,
-)
+from policies.statements import LEASE_MS, Elapsed, Signed, digest
 from signer.chains.solana_sweep import refuse_sweeps
 from signer.clock import Moment
 from signer.governance import Governance
@@ -99,13 +91,9 @@ class Versions:
     def _refuse_elapsed(
         self, in_force: Policy, change: str, signed: Signed, at: Moment
     ) -> Refusal | None:
-        try:
-            elapsed = decode(Elapsed, signed.statement)
-        except StatementError as error:
-            return Refusal(Code.ELAPSED_INVALID, str(error), field=error.field)
-        if elapsed.key != self._governance.watchtower(in_force) or not verify(elapsed.key, signed):
-            words = "the signature is not the watchtower's"
-            return Refusal(Code.ELAPSED_INVALID, words, field="key")
+        elapsed = self._governance.open_word(Elapsed, in_force, signed, Code.ELAPSED_INVALID)
+        if isinstance(elapsed, Refusal):
+            return elapsed
         if elapsed.change != change:
             words = "it is about another version"
             return Refusal(Code.ELAPSED_INVALID, words, field="change")

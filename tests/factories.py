@@ -359,6 +359,7 @@ def make_lease(hello: Hello, *resolved: Resolved, **changes: Any) -> Lease:
         epoch=hello.epoch,
         time=NOW,
         expires=NOW + LEASE_MS,
+        rejections=(),
         resolved=resolved,
     )
     return replace(lease, **{"expires": changes.get("time", NOW) + LEASE_MS} | changes)

@@ -175,6 +175,8 @@ class MemoryCustody(MemoryService):
 
     def create_approval(self, request: Any) -> wire.CreateApprovalResponse:
         decode(Approval, request.approval.statement)
+        if request.parent not in self.withdrawals:
+            refuse(Refusal(Code.NOT_FOUND, f"there is no {request.parent}", field="name"))
         self.withdrawals[request.parent].approvals.append(request.approval)
         return wire.CreateApprovalResponse(withdrawal=self._shown(request.parent))
 

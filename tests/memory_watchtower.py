@@ -8,7 +8,7 @@ import pytest
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from policies.codes import Refusal
 from policies.freezes import epoch_after
-from policies.statements import Freeze, Unfreeze, Veto, decode, digest
+from policies.statements import Approval, Freeze, Unfreeze, Veto, decode, digest
 from tests.memory_custody import MemoryCustody, MemoryService, connected, refuse
 
 TARGET = "watchtower.test:443"
@@ -24,6 +24,7 @@ class MemoryWatchtower(MemoryService):
         self.refusals = list[Refusal]()
         self.earliest = 0
         self.vetoed: list[str] = []
+        self.rejected: list[Approval] = []
 
     def get_status(self, request: Any) -> wire.GetStatusResponse:
         return self.status
@@ -58,6 +59,11 @@ class MemoryWatchtower(MemoryService):
         self._refuse()
         self.vetoed.append(decode(Veto, request.veto.statement).change)
         return wire.CreateVetoResponse()
+
+    def create_rejection(self, request: Any) -> wire.CreateRejectionResponse:
+        self._refuse()
+        self.rejected.append(decode(Approval, request.rejection.statement))
+        return wire.CreateRejectionResponse()
 
     def create_recovery(self, request: Any) -> wire.CreateRecoveryResponse:
         self._refuse()

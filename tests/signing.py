@@ -206,7 +206,7 @@ def lease_job(result: wire.Result, **changes: Any) -> wire.Job:
     assert verify(hello.key, signed)
     seen = {**asdict(hello), "key": public("watchtower"), "audit_key": hello.key}
     del seen["question"], seen["freezes"], seen["lease"]
-    usual = {**seen, "resolved": (), "expires": changes["time"] + LEASE_MS}
+    usual = {**seen, "rejections": (), "resolved": (), "expires": changes["time"] + LEASE_MS}
     lease = Lease(**usual | changes)
     return wire.Job(apply=wire.Apply(lease=enveloped(lease)))
 

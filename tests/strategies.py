@@ -158,6 +158,7 @@ def _leases(time: int) -> st.SearchStrategy[Lease]:
         epoch=st.just("") | digests,
         time=st.just(time),
         expires=st.integers(time, time + LEASE_MS),
+        rejections=st.lists(digests, max_size=3).map(tuple),
         resolved=st.lists(
             resolved, max_size=3, unique_by=lambda item: (item.wallet, item.asset)
         ).map(tuple),

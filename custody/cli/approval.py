@@ -9,9 +9,19 @@ from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
 
 from custody.cli.approval_record import print_verified
+from custody.cli.both import Taken, deliver
 from custody.cli.confirm import confirm
 from custody.cli.memory import Words, keep, recall
-from custody.cli.output import amount_words, clipped, print_line, print_note, print_table, utc
+from custody.cli.output import (
+    amount_words,
+    clipped,
+    print_line,
+    print_note,
+    print_record,
+    print_table,
+    spoken,
+    utc,
+)
 from custody.cli.session import (
     CommandError,
     connect,
@@ -23,14 +33,16 @@ from custody.cli.session import (
     unix_ms,
     withdrawal_name,
 )
+from custody.cli.tower import Watchtower
 from custody.cli.trust import RefusedAnywayError, UntrustedError, Verified, verify_withdrawal
 from custody.cli.watch import watch
 from custody.cli.withdrawal_record import known_state, state_words
-from custody.client import CustodyClient, State
+from custody.client import CustodyClient, CustodyRefused, CustodyUnreachableError, State
 from custody.client_config import ClientConfig
+from custody.keys import SigningKey
 from kura.custody.v1 import custody_pb2 as wire
 from policies.policy import Policy
-from policies.statements import Approval
+from policies.statements import Approval, Signed
 
 DAY_HOURS = 24
 _HEAD = ("NEWS", "AMOUNT", "REQUESTER", "TO", "RULE", "DECIDED", "STILL NEEDS", "YOU", "NAME")
@@ -76,17 +88,44 @@ def approve(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -
     For example: custody approval approve 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c1…
     """
     with _shown(name) as case:
-        case.decide("approve", expires_in, yes=yes)
+        case.check_worth_approving()
+        signed = case.sign("approve", expires_in, yes=yes)
+        sent = case.custody.send_approval(case.verified.name, signed)
+    needs = " and ".join(sent.approvals_missing)
+    words = f"approve is sent; custody says {state_words(sent)}"
+    print_line(f"{words}, still needs {needs}" if needs else words)
 
 
 @app.command
-def reject(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -> None:
+def reject(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -> int:
     """Verify one withdrawal on this machine, then sign and send your rejection: it ends there.
+
+    It goes to custody and to the watchtower; one of them is enough. What custody does not show is
+    rejected by its digest, under the policy that you pinned.
 
     For example: custody approval reject 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15…
     """
-    with _shown(name) as case:
-        case.decide("reject", expires_in, yes=yes)
+    config, asked = settings(), withdrawal_name(name)
+    try:
+        with _shown(name) as case:
+            signed = case.sign("reject", expires_in, yes=yes)
+    except (CustodyRefused, CustodyUnreachableError, UntrustedError) as error:
+        if config.policy_digest is None:
+            raise
+        signed = _reject_unseen(config, config.policy_digest, asked, error, expires_in, yes=yes)
+
+    def in_custody(custody: CustodyClient) -> Taken:
+        return Taken(f"rejected; it says {state_words(custody.send_approval(asked, signed))}")
+
+    def in_watchtower(watchtower: Watchtower) -> Taken:
+        watchtower.create_rejection(signed)
+        words = "a signer that has not heard of it gets no lease; what is signed stays signed"
+        return Taken(f"rejected; {words}")
+
+    if deliver(config, in_custody, in_watchtower):
+        return 0
+    print_note("NOT REJECTED: nobody took it. Try again, and tell the other officers", "bold red")
+    return 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,43 +138,58 @@ class _Case:
     verified: Verified
     state: State | None
 
-    def decide(self, decision: str, hours: int, *, yes: bool) -> None:
-        """Ask, sign the decision, send it, say what became of the withdrawal."""
+    def check_worth_approving(self) -> None:
+        """Stop an approval that changes nothing. A rejection is stopped by no word of custody's."""
+        if self.state and self.state.ended:
+            words = f"it has ended, custody says {self.state}"
+            raise CommandError(f"{words}: there is nothing to decide, and nothing was signed")
         name = own_name(self.config)
-        self._check_worth(decision, name)
+        valid = [item.approval for item in self.verified.decisions if item.state == "valid"]
+        for made in valid:
+            if made and (made.approver, made.decision) == (name, "approve"):
+                words = f"your approve is there already, until {utc(made.expires)}"
+                raise CommandError(f"{words}: nothing more was signed")
+
+    def sign(self, decision: str, hours: int, *, yes: bool) -> Signed:
+        """Ask, and return the signed decision; CommandError for who is not asked."""
+        name, asked = own_name(self.config), self.verified.asked_people()
+        if name not in asked:
+            people = ", ".join(sorted(asked)) or "nobody"
+            raise CommandError(f"you are {name}, and the policy asks {people}")
         if not yes:
             confirm(f"{decision} it", self.verified.digest)
         key = own_key(self.config)
         if key.public not in self.policy.approver_keys(name):
             words = f"the policy does not know {key.public} as a key of {name}"
             raise CommandError(f"{words}: nothing was signed")
-        approval = Approval(
+        return _signed(key, decision, self.verified.digest, name, self.policy.digest, hours)
+
+
+def _reject_unseen(  # noqa: PLR0913
+    config: ClientConfig, policy: str, asked: str, error: Exception, hours: int, *, yes: bool
+) -> Signed:
+    """Return the rejection of what only its digest is known of."""
+    name, intent = own_name(config), asked.removeprefix("withdrawals/")
+    print_note(f"{error}: only the digest is shown", "yellow")
+    print_record((("digest", intent), ("in words", spoken(intent))))
+    if not yes:
+        confirm("reject it", intent)
+    return _signed(own_key(config), "reject", intent, name, policy, hours)
+
+
+def _signed(  # noqa: PLR0913, PLR0917
+    key: SigningKey, decision: str, intent: str, name: str, policy: str, hours: int
+) -> Signed:
+    return key.sign(
+        Approval(
             key=key.public,
             decision=decision,
-            intent=self.verified.digest,
+            intent=intent,
             approver=name,
-            policy=self.policy.digest,
+            policy=policy,
             expires=hours_from_now(hours),
         )
-        sent = self.custody.send_approval(self.verified.name, key.sign(approval))
-        needs = " and ".join(sent.approvals_missing)
-        words = f"{decision} is sent; custody says {state_words(sent)}"
-        print_line(f"{words}, still needs {needs}" if needs else words)
-
-    def _check_worth(self, decision: str, name: str) -> None:
-        """Stop an officer whom nobody asks, and a decision that changes nothing."""
-        asked = self.verified.asked_people()
-        if name not in asked:
-            people = ", ".join(sorted(asked)) or "nobody"
-            raise CommandError(f"you are {name}, and the policy asks {people}")
-        if self.state and self.state.ended:
-            words = f"it has ended, custody says {self.state}"
-            raise CommandError(f"{words}: there is nothing to decide, and nothing was signed")
-        valid = [item.approval for item in self.verified.decisions if item.state == "valid"]
-        for made in valid:
-            if made and (made.approver, made.decision) == (name, decision):
-                words = f"your {decision} is there already, until {utc(made.expires)}"
-                raise CommandError(f"{words}: nothing more was signed")
+    )
 
 
 @contextmanager

@@ -60,6 +60,11 @@ class Watchtower:
         """Hand over an officer's veto."""
         self._call("CreateVeto", wire.CreateVetoRequest(veto=_statement(veto)))
 
+    def create_rejection(self, rejection: Signed) -> None:
+        """Hand over an approver's rejection."""
+        request = wire.CreateRejectionRequest(rejection=_statement(rejection))
+        self._call("CreateRejection", request)
+
     def create_recovery(self, recover: bytes, changes: Sequence[Signed]) -> None:
         """Hand over a recovery that its quorum signed."""
         request = wire.CreateRecoveryRequest(recover=recover, changes=map(_statement, changes))

@@ -15,7 +15,7 @@ import structlog
 
 from custody.chains.errors import ChainError
 from custody.gateway import SignerUnreachableError
-from custody.watchtower import freezes, receipts, recoveries, signers, versions
+from custody.watchtower import freezes, receipts, recoveries, rejections, signers, versions
 from custody.watchtower.counters import PAUSES
 from custody.watchtower.parts import Chain, Link, Parts
 from custody.watchtower.rules import Cause, Facts, Problem, journal_problem, lease_problem
@@ -75,6 +75,9 @@ async def deliver(parts: Parts, link: Link) -> None:
         _is_refused(await _ask(link, job), "veto")
         with parts.database.transaction() as db:
             versions.told(db, key, change, person)
+    if waiting := rejections.pending(parts, key):  # before a lease, and also where none is given
+        for result in await link.gateway.ask([job for _, job in waiting]):
+            _is_refused(result, "rejection")
 
 
 async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
@@ -183,7 +186,12 @@ async def _look_at_nonces(parts: Parts, chain: Chain, hello: Hello, policy: Poli
 
 
 async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy, *, life: int) -> None:
+    """Give a lease that names the rejections which the signer was not seen with.
+
+    They come with it once more: some came in since, or are of the policy just heard of.
+    """
     now = parts.clock()
+    waiting = rejections.pending(parts, hello.key) if life else []
     sequence, head = signers.confirmed(parts.database, hello)
     lease = Lease(
         key=parts.key.public,
@@ -196,17 +204,22 @@ async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy, *, life
         epoch=hello.epoch,
         time=now,
         expires=now + life,
+        rejections=tuple(name for name, _ in waiting),
         resolved=receipts.resolved(parts.database, hello.key, hello.journal, policy),
     )
     signed, question = parts.key.sign(lease), secrets.token_bytes(QUESTION_BYTES)
     job = wire.Job(apply=wire.Apply(lease=freezes.enveloped(signed)))
-    first, second = await link.gateway.ask([job, wire.Job(hello=wire.Hello(question=question))])
+    jobs = [*(order for _, order in waiting), job, wire.Job(hello=wire.Hello(question=question))]
+    *_, first, second = await link.gateway.ask(jobs)
     taken = _open_hello(parts, question, second)
     if taken.lease != digest(signed.statement):
         raise SignerError(f"the signer did not take its lease: {_words(first)}")
     with parts.database.transaction() as db:
         signers.confirm(db, taken)
+        rejections.told(db, hello.key, lease.rejections)
     link.lease_until = lease.expires
+    if len(waiting) == rejections.TOLD_AT_ONCE:
+        link.wake.set()  # more may wait
 
 
 async def _ask(link: Link, job: bytes) -> wire.Result:

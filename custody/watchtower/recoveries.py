@@ -7,7 +7,7 @@ that the new journal signed is final, it is dead.
 
 from collections.abc import Mapping, Sequence
 
-from custody.watchtower import freezes, receipts, signers, versions
+from custody.watchtower import freezes, receipts, rejections, signers, versions
 from custody.watchtower.parts import Chain, Parts
 from policies.changes import open_recover
 from policies.codes import Code, Refusal
@@ -45,6 +45,7 @@ async def recover(
         signers.recover(db, order.audit_key, order.new_journal, name, policy.digest)
         freezes.forget(db, order.audit_key)
         versions.forget_told(db, order.audit_key)
+        rejections.forget_told(db, order.audit_key)
         rows = [(order.audit_key, account, value) for account, value in values.items()]
         db.executemany("INSERT OR IGNORE INTO unmoved_nonce VALUES (?, ?, ?)", rows)
     parts.policies.setdefault(order.audit_key, policy)

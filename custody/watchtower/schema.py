@@ -5,11 +5,22 @@ from custody.watchtower import (
     freezes,
     receipts,
     recoveries,
+    rejections,
     signers,
     suspects,
     versions,
 )
 
 SCHEMA = tuple(
-    module.SCHEMA for module in (alarms, freezes, receipts, recoveries, signers, suspects, versions)
+    module.SCHEMA
+    for module in (
+        alarms,
+        freezes,
+        receipts,
+        recoveries,
+        rejections,
+        signers,
+        suspects,
+        versions,
+    )
 )

@@ -16,7 +16,7 @@ from custody.chains.errors import ChainError
 from custody.errors import abort
 from custody.gateway import SignerUnreachableError
 from custody.identity import Identity, caller
-from custody.watchtower import freezes, receipts, recoveries, signers, versions
+from custody.watchtower import freezes, receipts, recoveries, rejections, signers, versions
 from custody.watchtower.alarms import Alarms
 from custody.watchtower.counters import RECEIPTS, REFUSED
 from custody.watchtower.leases import SignerError, deliver, look
@@ -34,7 +34,7 @@ DELIVER_SECONDS = 3.0  # a client waits for 10: what is on the disk is told in t
 AT_A_TIME = 4  # receipts checked, some ms, before the chain has its turn
 T = TypeVar("T")
 _AWAY = (SignerUnreachableError, SignerError)
-_FOLLOWS_ANOTHER = frozenset({Code.EPOCH_PASSED, Code.POLICY_OUT_OF_ORDER})
+_FOLLOWS_ANOTHER = frozenset({Code.EPOCH_PASSED, Code.POLICY_OUT_OF_ORDER, Code.APPROVALS_STALE})
 _FAULT = Refusal(Code.FAULT, "the watchtower met a fault and wrote it to its log")
 log = structlog.get_logger()
 
@@ -184,6 +184,22 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
             log.warning("policy version vetoed", version=veto.change, person=veto.person)
             self._parts.wake()
         return wire.CreateVetoResponse()
+
+    @answering
+    async def CreateRejection(  # noqa: N802
+        self, request: wire.CreateRejectionRequest
+    ) -> wire.CreateRejectionResponse | Refusal:
+        """Store a rejection, then hand it to every connected signer."""
+        signed = _signed(request.rejection)
+        taken = await self._again(lambda: rejections.reject(self._parts, signed))
+        if isinstance(taken, Refusal):
+            return taken
+        rejection, new = taken
+        if new:
+            log.warning("rejected", intent=rejection.intent, approver=rejection.approver)
+            await self._each(self._parts.links, deliver)
+            self._parts.wake()
+        return wire.CreateRejectionResponse()
 
     @answering
     async def CreateRecovery(  # noqa: N802

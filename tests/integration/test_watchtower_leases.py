@@ -17,7 +17,7 @@ from custody.identity import Identity, Role
 from custody.keys import load_key
 from custody.retrying import ATTEMPT_SECONDS
 from custody.serving import build_server
-from custody.watchtower import freezes, leases, versions
+from custody.watchtower import freezes, leases, rejections, versions
 from custody.watchtower.counters import PAUSES
 from custody.watchtower.database import Database
 from custody.watchtower.parts import Link, Parts
@@ -30,10 +30,12 @@ from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower_wire
 from policies.policy import Policy
+from policies.policy_file import parse_policy
 from policies.statements import LEASE_MS, Hello, Signed, Veto, decode, digest
 from signer.anchor import begin
 from tests.factories import (
     key,
+    make_approval,
     make_freeze,
     make_intent,
     make_receipt,
@@ -44,6 +46,7 @@ from tests.factories import (
     told_nobody,
     travelling,
 )
+from tests.integration.guard.versions import apply as apply_version
 from tests.integration.link import SECONDS_MAX
 from tests.integration.link import Link as Cable
 from tests.integration.tower import write_key
@@ -66,6 +69,7 @@ class Around:
     corrupt: Corrupt = lambda _: None
     drops_freezes: bool = False
     silent: bool = False
+    drops_rejections: bool = False
 
     def problem(self, audit_key: str) -> str:
         return self.chain_problem
@@ -101,6 +105,8 @@ class Around:
         for job in request.jobs:
             orders = (job.apply.HasField("freeze"), job.apply.HasField("unfreeze"))
             if self.drops_freezes and any(orders):
+                job.ClearField("apply")
+            if self.drops_rejections and job.apply.HasField("rejection"):
                 job.ClearField("apply")
         reply = wire.Reply(id=request.id, results=self.rig.guard.answer(list(request.jobs)))
         self.corrupt(reply)
@@ -524,3 +530,96 @@ async def test_a_signer_that_signed_one_withdrawal_twice_is_lost(around: Around)
         assert [bool(ack.statement) for ack in said.acks] == [True, False]
         await around.refused(Cause.ROLLBACK, "both signed for one withdrawal")
         assert around.alarms == ["ROLLBACK"]
+
+
+def no(number: int = 1, **changes: Any) -> Signed:
+    intent = make_intent(request_id=f"w-{number}")
+    policy = changes.pop("policy", parse_policy(policy_file()))
+    return sign(key("bob"), make_approval(policy, intent, "bob", decision="reject", **changes))
+
+
+def held(around: Around) -> set[str]:
+    """Return the digests of the rejections that the signer has."""
+    rows = around.rig.journal.db.execute("SELECT digest FROM rejection")
+    return {name for (name,) in rows}
+
+
+async def test_a_rejection_reaches_the_guard_and_is_told_no_more(around: Around) -> None:
+    async with around.running():
+        await around.leased()
+        order = no()
+        rejections.reject(around.parts, order)
+        await around.until(lambda: held(around) == {digest(order.statement)})
+        await around.until(lambda: not rejections.pending(around.parts, AUDIT))
+        await around.leased()
+
+
+async def test_a_rejection_reaches_the_guard_also_when_no_lease_is_given(around: Around) -> None:
+    """The lease before holds for a minute more: it must not be a minute without the rejection."""
+    async with around.running():
+        await around.leased()
+        around.chain_problem = "the chain stands still"
+        await around.refused(Cause.CHAIN, "stands still")
+        rejections.reject(around.parts, no())
+        await around.until(lambda: held(around))
+        assert rejections.pending(around.parts, AUDIT)  # only a lease that is taken says so
+        around.chain_problem = ""
+        await around.until(lambda: not rejections.pending(around.parts, AUDIT))
+
+
+async def test_a_relay_that_drops_a_rejection_and_says_it_was_taken_gets_no_lease(
+    around: Around,
+) -> None:
+    order = no()
+
+    def pretend(reply: wire.Reply) -> None:
+        for result in reply.results:
+            if result.HasField("refusal"):
+                result.applied.digest = digest(order.statement)
+
+    async with around.running():
+        await around.leased()
+        around.drops_rejections, around.corrupt = True, pretend
+        rejections.reject(around.parts, order)
+        await around.refused(Cause.SIGNER, "did not take its lease")
+        around.rig.now += LEASE_MS
+        for _ in range(3):  # rounds
+            around.rig.now += 1
+            await around.until(lambda: (link := around.link()) and link.heard == around.rig.now)
+        assert not around.status().lease_until
+        assert not held(around)
+        around.corrupt = lambda _: None
+        await around.until(lambda: "which did not come here" in problem_of(around.parts, AUDIT))
+        around.drops_rejections = False
+        await around.leased()
+        assert held(around) == {digest(order.statement)}
+
+
+async def test_more_rejections_than_one_frame_takes_all_reach_the_guard(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejections, "TOLD_AT_ONCE", 2)
+    orders = [no(number) for number in range(5)]
+    async with around.running():
+        await around.leased()
+        for order in orders:
+            rejections.reject(around.parts, order)
+        await around.until(lambda: len(held(around)) == len(orders))
+        await around.until(lambda: not rejections.pending(around.parts, AUDIT))
+        await around.leased()
+
+
+async def test_a_rejection_under_a_policy_that_is_new_here_is_taken(around: Around) -> None:
+    """Custody brought the version to the signer a moment ago; the officer has read it."""
+    async with around.running():
+        await around.leased()
+        file = policy_file(version=2, previous=around.rig.policy.digest, cap="45 SOL")
+        service: Any = Service(around.parts, around, None)  # type: ignore[arg-type]
+        order = no(policy=parse_policy(file))
+        sealed = tower_wire.SignedStatement(statement=order.statement, signature=order.signature)
+        request = tower_wire.CreateRejectionRequest(rejection=sealed)
+        assert apply_version(around.rig, file).HasField("applied")
+        said = await Service.CreateRejection.__wrapped__(service, request)  # type: ignore[attr-defined]
+        assert said == tower_wire.CreateRejectionResponse()
+        await around.until(lambda: held(around) == {digest(order.statement)})
+        await around.leased()

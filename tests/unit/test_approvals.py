@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from policies.approvals import APPROVALS_MAX, open_approval, open_approvals
+from policies.approvals import APPROVALS_MAX, open_approval, open_approvals, open_rejection
 from policies.changes import CHANGES_MAX
 from policies.codes import Code, Refusal
 from policies.evaluate import Allowed, evaluate
@@ -176,3 +176,28 @@ def test_no_more_signatures_than_a_job_may_carry() -> None:
     assert isinstance(refusal, Refusal)
     assert refusal.code is Code.APPROVAL_INVALID
     assert CHANGES_MAX >= APPROVALS_MAX  # a quorum that a policy file may ask for can be brought
+
+
+def test_a_rejection_says_itself_what_it_is_of() -> None:
+    rejection = open_rejection(POLICY, approve("carol", decision="reject"), NOW)
+    assert isinstance(rejection, Approval)
+    assert (rejection.approver, rejection.decision, rejection.intent) == ("carol", "reject", DIGEST)
+    service = sign(key("screening"), make_approval(POLICY, INTENT, "screening", decision="reject"))
+    assert isinstance(open_rejection(POLICY, service, NOW), Refusal)  # no approver of this policy
+
+
+@pytest.mark.parametrize(
+    ("item", "code", "field"),
+    [
+        (approve("alice"), Code.APPROVAL_INVALID, "approval.decision"),
+        (approve("alice", "bob", decision="reject"), Code.APPROVAL_INVALID, "approval.key"),
+        (approve("mallory", decision="reject"), Code.APPROVAL_INVALID, "approval.key"),
+        (Signed(b"{}", bytes(64)), Code.APPROVAL_INVALID, "approval.kind"),
+        (approve("alice", decision="reject", policy="0" * 64), Code.APPROVALS_STALE, ""),
+        (approve("alice", decision="reject", expires=NOW), Code.APPROVALS_STALE, ""),
+    ],
+)
+def test_what_is_no_rejection_of_now(item: Signed, code: Code, field: str) -> None:
+    refusal = open_rejection(POLICY, item, NOW)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.field) == (code, field)

@@ -267,14 +267,13 @@ def test_without_the_first_word_nothing_is_signed(
     assert "valid: " not in run("approval", "show", pending)[1]
 
 
-@pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_a_decision_that_is_there_already_is_not_signed_again(
-    run: Run, custody: MemoryCustody, alice: Path, pending: str, decision: str
+def test_an_approval_that_is_there_already_is_not_signed_again(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
 ) -> None:
-    command = ("--config", alice, "approval", decision, pending, "--yes")
+    command = ("--config", alice, "approval", "approve", pending, "--yes")
     assert run(*command)[0] == 0
     code, _, err = run(*command)
-    assert (code, f"your {decision} is there already" in err) == (1, True)
+    assert (code, "your approve is there already" in err) == (1, True)
     assert len(custody.sent("CreateApproval")) == 1
 
 
@@ -288,12 +287,11 @@ def test_another_officers_approval_and_an_own_change_of_mind_stop_nobody(
     assert len(custody.sent("CreateApproval")) == 3
 
 
-@pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_nothing_is_decided_after_the_end(
-    run: Run, custody: MemoryCustody, alice: Path, pending: str, decision: str
+def test_nothing_is_approved_after_the_end(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
 ) -> None:
     custody.withdrawals[pending].state = wire.WITHDRAWAL_STATE_CANCELLED
-    code, _, err = run("--config", alice, "approval", decision, pending, "--yes")
+    code, _, err = run("--config", alice, "approval", "approve", pending, "--yes")
     assert (code, "it has ended, custody says CANCELLED" in err) == (1, True)
     assert custody.sent("CreateApproval") == []
 
@@ -332,8 +330,8 @@ def _other_withdrawal(item: wire.Withdrawal) -> None:
 
 @pytest.mark.parametrize("lie", [_other_address, _other_withdrawal])
 @pytest.mark.usefixtures("alice_at_home")
-@pytest.mark.parametrize("command", ["approve --yes", "reject --yes", "show"])
-def test_a_lying_custody_gets_no_signature(
+@pytest.mark.parametrize("command", ["approve --yes", "show"])
+def test_a_lying_custody_gets_no_approval(
     run: Run, custody: MemoryCustody, pending: str, lie: Lie, command: str
 ) -> None:
     custody.lie = lie

@@ -249,6 +249,7 @@ def test_an_intent_of_exactly_7_days_is_taken() -> None:
         *((HELLO, "sequence", value) for value in ("", "-1", "01", str(2**63))),
         (HELLO, "head", ""),
         *((LEASE, "audit_key", value) for value in BAD_KEYS),
+        (LEASE, "rejections", {}),
         (LEASE, "resolved", {}),
         (LEASE, "resolved", [ONE, ONE]),
         (LEASE, "time", str(10**15)),
@@ -278,6 +279,7 @@ def test_a_malformed_field_of_another_kind_is_named(
         (LEASE, "resolved", [ONE | {"amount": "-1"}], "resolved[0].amount"),
         (LEASE, "resolved", [ONE | {"more": ""}], "resolved[0].more"),
         (LEASE, "resolved", ["hot-sol"], "resolved[0]"),
+        (LEASE, "rejections", ["0" * 64, "0" * 63], "rejections[1]"),
     ],
 )
 def test_a_malformed_item_of_a_list_is_named(

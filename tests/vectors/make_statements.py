@@ -153,6 +153,7 @@ def _vectors_of_the_watchtower(intent: str) -> list[dict[str, str]]:
         epoch=hello.epoch,
         time=_CREATED,
         expires=_CREATED + 60_000,
+        rejections=(digest(b"a rejection"),),
         resolved=(resolved,),
     )
     receipt = Receipt(

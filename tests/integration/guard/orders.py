@@ -1,7 +1,7 @@
-"""Freezes and what clears them, as jobs."""
+"""Freezes, what clears them, and rejections, as jobs."""
 
 from kura.signer.v1 import signer_pb2 as wire
-from policies.statements import Freeze, Signed, Unfreeze
+from policies.statements import Approval, Freeze, Signed, Unfreeze
 from tests.signing import enveloped
 
 
@@ -12,3 +12,7 @@ def freeze_job(order: Freeze | Signed) -> wire.Job:
 def unfreeze_job(*orders: Unfreeze | Signed) -> wire.Job:
     signed = [enveloped(order) for order in orders]
     return wire.Job(apply=wire.Apply(unfreeze=wire.Unfreeze(orders=signed)))
+
+
+def rejection_job(rejection: Approval | Signed) -> wire.Job:
+    return wire.Job(apply=wire.Apply(rejection=enveloped(rejection)))

@@ -8,13 +8,14 @@ from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
 from policies.statements import digest, encode
 from tests.factories import (
+    make_approval,
     make_dead,
     make_elapsed,
     make_freeze,
     make_intent,
     make_unfreeze,
 )
-from tests.integration.guard.orders import freeze_job, unfreeze_job
+from tests.integration.guard.orders import freeze_job, rejection_job, unfreeze_job
 from tests.integration.guard.test_end import end_dead
 from tests.integration.guard.versions import QUORUM, following, signed_by, version_job
 from tests.signing import HELLO, SignerRig, lease_job, transfer
@@ -52,7 +53,12 @@ def elapsed(rig: SignerRig) -> Prepared:
     return job, job.apply.policy.elapsed, Code.ELAPSED_INVALID
 
 
-@pytest.mark.parametrize("prepare", [lease, freeze, unfreeze, dead, elapsed])
+def rejection(rig: SignerRig) -> Prepared:
+    job = rejection_job(make_approval(rig.policy, make_intent(), decision="reject"))
+    return job, job.apply.rejection, Code.APPROVAL_INVALID
+
+
+@pytest.mark.parametrize("prepare", [lease, freeze, unfreeze, dead, elapsed, rejection])
 def test_every_flipped_bit_is_refused(
     rig: SignerRig, prepare: Callable[[SignerRig], Prepared]
 ) -> None:

@@ -127,20 +127,22 @@ class End(_message.Message):
     def __init__(self, intent: _Optional[_Union[SignedStatement, _Mapping]] = ..., dead: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
 
 class Apply(_message.Message):
-    __slots__ = ("book", "policy", "veto", "freeze", "unfreeze", "lease")
+    __slots__ = ("book", "policy", "veto", "freeze", "unfreeze", "lease", "rejection")
     BOOK_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     VETO_FIELD_NUMBER: _ClassVar[int]
     FREEZE_FIELD_NUMBER: _ClassVar[int]
     UNFREEZE_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
+    REJECTION_FIELD_NUMBER: _ClassVar[int]
     book: BookVersion
     policy: PolicyVersion
     veto: SignedStatement
     freeze: SignedStatement
     unfreeze: Unfreeze
     lease: SignedStatement
-    def __init__(self, book: _Optional[_Union[BookVersion, _Mapping]] = ..., policy: _Optional[_Union[PolicyVersion, _Mapping]] = ..., veto: _Optional[_Union[SignedStatement, _Mapping]] = ..., freeze: _Optional[_Union[SignedStatement, _Mapping]] = ..., unfreeze: _Optional[_Union[Unfreeze, _Mapping]] = ..., lease: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+    rejection: SignedStatement
+    def __init__(self, book: _Optional[_Union[BookVersion, _Mapping]] = ..., policy: _Optional[_Union[PolicyVersion, _Mapping]] = ..., veto: _Optional[_Union[SignedStatement, _Mapping]] = ..., freeze: _Optional[_Union[SignedStatement, _Mapping]] = ..., unfreeze: _Optional[_Union[Unfreeze, _Mapping]] = ..., lease: _Optional[_Union[SignedStatement, _Mapping]] = ..., rejection: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
 
 class Unfreeze(_message.Message):
     __slots__ = ("orders",)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#kura/watchtower/v1/watchtower.proto\x12\x12kura.watchtower.v1\"7\n\x0fSignedStatement\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\")\n\x15SubmitReceiptsRequest\x12\x10\n\x08receipts\x18\x01 \x03(\x0c\"K\n\x16SubmitReceiptsResponse\x12\x31\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"5\n\x1aGetDeadTransactionsRequest\x12\x17\n\x0ftransaction_ids\x18\x01 \x03(\t\"P\n\x1bGetDeadTransactionsResponse\x12\x31\n\x04\x64\x65\x61\x64\x18\x01 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"J\n\x13\x43reateFreezeRequest\x12\x33\n\x06\x66reeze\x18\x01 \x01(\x0b\x32#.kura.watchtower.v1.SignedStatement\"\'\n\x14\x43reateFreezeResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x08\"I\n\x12LiftFreezesRequest\x12\x33\n\x06orders\x18\x01 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"&\n\x13LiftFreezesResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x08\"`\n\x1a\x43reatePolicyVersionRequest\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x0c\x12\x34\n\x07\x63hanges\x18\x02 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"j\n\x1b\x43reatePolicyVersionResponse\x12\x15\n\rearliest_time\x18\x01 \x01(\x04\x12\x34\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32#.kura.watchtower.v1.SignedStatement\"F\n\x11\x43reateVetoRequest\x12\x31\n\x04veto\x18\x01 \x01(\x0b\x32#.kura.watchtower.v1.SignedStatement\"\x14\n\x12\x43reateVetoResponse\"^\n\x15\x43reateRecoveryRequest\x12\x0f\n\x07recover\x18\x01 \x01(\x0c\x12\x34\n\x07\x63hanges\x18\x02 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"\x18\n\x16\x43reateRecoveryResponse\"\x12\n\x10GetStatusRequest\"\xbe\x02\n\x11GetStatusResponse\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12+\n\x07signers\x18\x03 \x03(\x0b\x32\x1a.kura.watchtower.v1.Signer\x12\'\n\x05nodes\x18\x04 \x03(\x0b\x32\x18.kura.watchtower.v1.Node\x12+\n\x07wallets\x18\x05 \x03(\x0b\x32\x1a.kura.watchtower.v1.Wallet\x12+\n\x07\x66reezes\x18\x06 \x03(\x0b\x32\x1a.kura.watchtower.v1.Freeze\x12)\n\x06\x61larms\x18\x07 \x03(\x0b\x32\x19.kura.watchtower.v1.Alarm\x12/\n\tproposals\x18\x08 \x03(\x0b\x32\x1c.kura.watchtower.v1.Proposal\"\x83\x01\n\x06Signer\x12\x11\n\taudit_key\x18\x01 \x01(\t\x12\x0f\n\x07journal\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\t\x12\x13\n\x0blease_until\x18\x06 \x01(\x04\x12\x0f\n\x07problem\x18\x07 \x01(\t\"6\n\x04Node\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\x04\x12\x0f\n\x07problem\x18\x03 \x01(\t\"n\n\x06Wallet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61lance\x18\x03 \x01(\t\x12\x0e\n\x06signed\x18\x04 \x01(\t\x12\x10\n\x08resolved\x18\x05 \x01(\t\x12\x12\n\nseen_until\x18\x06 \x01(\x04\"]\n\x06\x46reeze\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06wallet\x18\x02 \x01(\t\x12\x0e\n\x06person\x18\x03 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x04 \x01(\x08\x12\x12\n\naudit_keys\x18\x05 \x03(\t\"z\n\x05\x41larm\x12\x0c\n\x04time\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06wallet\x18\x03 \x01(\t\x12\x16\n\x0etransaction_id\x18\x04 \x01(\t\x12\x0e\n\x06\x61mount\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0c\n\x04next\x18\x07 \x01(\t\"D\n\x08Proposal\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x15\n\rearliest_time\x18\x02 \x01(\x04\x12\x11\n\tvetoed_by\x18\x03 \x03(\t2\xc8\x06\n\nWatchtower\x12g\n\x0eSubmitReceipts\x12).kura.watchtower.v1.SubmitReceiptsRequest\x1a*.kura.watchtower.v1.SubmitReceiptsResponse\x12v\n\x13GetDeadTransactions\x12..kura.watchtower.v1.GetDeadTransactionsRequest\x1a/.kura.watchtower.v1.GetDeadTransactionsResponse\x12\x61\n\x0c\x43reateFreeze\x12\'.kura.watchtower.v1.CreateFreezeRequest\x1a(.kura.watchtower.v1.CreateFreezeResponse\x12^\n\x0bLiftFreezes\x12&.kura.watchtower.v1.LiftFreezesRequest\x1a\'.kura.watchtower.v1.LiftFreezesResponse\x12v\n\x13\x43reatePolicyVersion\x12..kura.watchtower.v1.CreatePolicyVersionRequest\x1a/.kura.watchtower.v1.CreatePolicyVersionResponse\x12[\n\nCreateVeto\x12%.kura.watchtower.v1.CreateVetoRequest\x1a&.kura.watchtower.v1.CreateVetoResponse\x12g\n\x0e\x43reateRecovery\x12).kura.watchtower.v1.CreateRecoveryRequest\x1a*.kura.watchtower.v1.CreateRecoveryResponse\x12X\n\tGetStatus\x12$.kura.watchtower.v1.GetStatusRequest\x1a%.kura.watchtower.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#kura/watchtower/v1/watchtower.proto\x12\x12kura.watchtower.v1\"7\n\x0fSignedStatement\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\")\n\x15SubmitReceiptsRequest\x12\x10\n\x08receipts\x18\x01 \x03(\x0c\"K\n\x16SubmitReceiptsResponse\x12\x31\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"5\n\x1aGetDeadTransactionsRequest\x12\x17\n\x0ftransaction_ids\x18\x01 \x03(\t\"P\n\x1bGetDeadTransactionsResponse\x12\x31\n\x04\x64\x65\x61\x64\x18\x01 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"J\n\x13\x43reateFreezeRequest\x12\x33\n\x06\x66reeze\x18\x01 \x01(\x0b\x32#.kura.watchtower.v1.SignedStatement\"\'\n\x14\x43reateFreezeResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x08\"I\n\x12LiftFreezesRequest\x12\x33\n\x06orders\x18\x01 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"&\n\x13LiftFreezesResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x08\"`\n\x1a\x43reatePolicyVersionRequest\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x0c\x12\x34\n\x07\x63hanges\x18\x02 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"j\n\x1b\x43reatePolicyVersionResponse\x12\x15\n\rearliest_time\x18\x01 \x01(\x04\x12\x34\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32#.kura.watchtower.v1.SignedStatement\"F\n\x11\x43reateVetoRequest\x12\x31\n\x04veto\x18\x01 \x01(\x0b\x32#.kura.watchtower.v1.SignedStatement\"\x14\n\x12\x43reateVetoResponse\"P\n\x16\x43reateRejectionRequest\x12\x36\n\trejection\x18\x01 \x01(\x0b\x32#.kura.watchtower.v1.SignedStatement\"\x19\n\x17\x43reateRejectionResponse\"^\n\x15\x43reateRecoveryRequest\x12\x0f\n\x07recover\x18\x01 \x01(\x0c\x12\x34\n\x07\x63hanges\x18\x02 \x03(\x0b\x32#.kura.watchtower.v1.SignedStatement\"\x18\n\x16\x43reateRecoveryResponse\"\x12\n\x10GetStatusRequest\"\xbe\x02\n\x11GetStatusResponse\x12\r\n\x05state\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12+\n\x07signers\x18\x03 \x03(\x0b\x32\x1a.kura.watchtower.v1.Signer\x12\'\n\x05nodes\x18\x04 \x03(\x0b\x32\x18.kura.watchtower.v1.Node\x12+\n\x07wallets\x18\x05 \x03(\x0b\x32\x1a.kura.watchtower.v1.Wallet\x12+\n\x07\x66reezes\x18\x06 \x03(\x0b\x32\x1a.kura.watchtower.v1.Freeze\x12)\n\x06\x61larms\x18\x07 \x03(\x0b\x32\x19.kura.watchtower.v1.Alarm\x12/\n\tproposals\x18\x08 \x03(\x0b\x32\x1c.kura.watchtower.v1.Proposal\"\x83\x01\n\x06Signer\x12\x11\n\taudit_key\x18\x01 \x01(\t\x12\x0f\n\x07journal\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\t\x12\x13\n\x0blease_until\x18\x06 \x01(\x04\x12\x0f\n\x07problem\x18\x07 \x01(\t\"6\n\x04Node\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0c\n\x04slot\x18\x02 \x01(\x04\x12\x0f\n\x07problem\x18\x03 \x01(\t\"n\n\x06Wallet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61lance\x18\x03 \x01(\t\x12\x0e\n\x06signed\x18\x04 \x01(\t\x12\x10\n\x08resolved\x18\x05 \x01(\t\x12\x12\n\nseen_until\x18\x06 \x01(\x04\"]\n\x06\x46reeze\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06wallet\x18\x02 \x01(\t\x12\x0e\n\x06person\x18\x03 \x01(\t\x12\x0f\n\x07\x61pplied\x18\x04 \x01(\x08\x12\x12\n\naudit_keys\x18\x05 \x03(\t\"z\n\x05\x41larm\x12\x0c\n\x04time\x18\x01 \x01(\x04\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06wallet\x18\x03 \x01(\t\x12\x16\n\x0etransaction_id\x18\x04 \x01(\t\x12\x0e\n\x06\x61mount\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x0c\n\x04next\x18\x07 \x01(\t\"D\n\x08Proposal\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x15\n\rearliest_time\x18\x02 \x01(\x04\x12\x11\n\tvetoed_by\x18\x03 \x03(\t2\xb4\x07\n\nWatchtower\x12g\n\x0eSubmitReceipts\x12).kura.watchtower.v1.SubmitReceiptsRequest\x1a*.kura.watchtower.v1.SubmitReceiptsResponse\x12v\n\x13GetDeadTransactions\x12..kura.watchtower.v1.GetDeadTransactionsRequest\x1a/.kura.watchtower.v1.GetDeadTransactionsResponse\x12\x61\n\x0c\x43reateFreeze\x12\'.kura.watchtower.v1.CreateFreezeRequest\x1a(.kura.watchtower.v1.CreateFreezeResponse\x12^\n\x0bLiftFreezes\x12&.kura.watchtower.v1.LiftFreezesRequest\x1a\'.kura.watchtower.v1.LiftFreezesResponse\x12v\n\x13\x43reatePolicyVersion\x12..kura.watchtower.v1.CreatePolicyVersionRequest\x1a/.kura.watchtower.v1.CreatePolicyVersionResponse\x12[\n\nCreateVeto\x12%.kura.watchtower.v1.CreateVetoRequest\x1a&.kura.watchtower.v1.CreateVetoResponse\x12j\n\x0f\x43reateRejection\x12*.kura.watchtower.v1.CreateRejectionRequest\x1a+.kura.watchtower.v1.CreateRejectionResponse\x12g\n\x0e\x43reateRecovery\x12).kura.watchtower.v1.CreateRecoveryRequest\x1a*.kura.watchtower.v1.CreateRecoveryResponse\x12X\n\tGetStatus\x12$.kura.watchtower.v1.GetStatusRequest\x1a%.kura.watchtower.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,26 +57,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEVETOREQUEST']._serialized_end=881
   _globals['_CREATEVETORESPONSE']._serialized_start=883
   _globals['_CREATEVETORESPONSE']._serialized_end=903
-  _globals['_CREATERECOVERYREQUEST']._serialized_start=905
-  _globals['_CREATERECOVERYREQUEST']._serialized_end=999
-  _globals['_CREATERECOVERYRESPONSE']._serialized_start=1001
-  _globals['_CREATERECOVERYRESPONSE']._serialized_end=1025
-  _globals['_GETSTATUSREQUEST']._serialized_start=1027
-  _globals['_GETSTATUSREQUEST']._serialized_end=1045
-  _globals['_GETSTATUSRESPONSE']._serialized_start=1048
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1366
-  _globals['_SIGNER']._serialized_start=1369
-  _globals['_SIGNER']._serialized_end=1500
-  _globals['_NODE']._serialized_start=1502
-  _globals['_NODE']._serialized_end=1556
-  _globals['_WALLET']._serialized_start=1558
-  _globals['_WALLET']._serialized_end=1668
-  _globals['_FREEZE']._serialized_start=1670
-  _globals['_FREEZE']._serialized_end=1763
-  _globals['_ALARM']._serialized_start=1765
-  _globals['_ALARM']._serialized_end=1887
-  _globals['_PROPOSAL']._serialized_start=1889
-  _globals['_PROPOSAL']._serialized_end=1957
-  _globals['_WATCHTOWER']._serialized_start=1960
-  _globals['_WATCHTOWER']._serialized_end=2800
+  _globals['_CREATEREJECTIONREQUEST']._serialized_start=905
+  _globals['_CREATEREJECTIONREQUEST']._serialized_end=985
+  _globals['_CREATEREJECTIONRESPONSE']._serialized_start=987
+  _globals['_CREATEREJECTIONRESPONSE']._serialized_end=1012
+  _globals['_CREATERECOVERYREQUEST']._serialized_start=1014
+  _globals['_CREATERECOVERYREQUEST']._serialized_end=1108
+  _globals['_CREATERECOVERYRESPONSE']._serialized_start=1110
+  _globals['_CREATERECOVERYRESPONSE']._serialized_end=1134
+  _globals['_GETSTATUSREQUEST']._serialized_start=1136
+  _globals['_GETSTATUSREQUEST']._serialized_end=1154
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1157
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1475
+  _globals['_SIGNER']._serialized_start=1478
+  _globals['_SIGNER']._serialized_end=1609
+  _globals['_NODE']._serialized_start=1611
+  _globals['_NODE']._serialized_end=1665
+  _globals['_WALLET']._serialized_start=1667
+  _globals['_WALLET']._serialized_end=1777
+  _globals['_FREEZE']._serialized_start=1779
+  _globals['_FREEZE']._serialized_end=1872
+  _globals['_ALARM']._serialized_start=1874
+  _globals['_ALARM']._serialized_end=1996
+  _globals['_PROPOSAL']._serialized_start=1998
+  _globals['_PROPOSAL']._serialized_end=2066
+  _globals['_WATCHTOWER']._serialized_start=2069
+  _globals['_WATCHTOWER']._serialized_end=3017
 # @@protoc_insertion_point(module_scope)

@@ -88,6 +88,16 @@ class CreateVetoResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class CreateRejectionRequest(_message.Message):
+    __slots__ = ("rejection",)
+    REJECTION_FIELD_NUMBER: _ClassVar[int]
+    rejection: SignedStatement
+    def __init__(self, rejection: _Optional[_Union[SignedStatement, _Mapping]] = ...) -> None: ...
+
+class CreateRejectionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class CreateRecoveryRequest(_message.Message):
     __slots__ = ("recover", "changes")
     RECOVER_FIELD_NUMBER: _ClassVar[int]

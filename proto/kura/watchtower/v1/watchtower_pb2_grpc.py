@@ -64,6 +64,11 @@ class WatchtowerStub:
                 request_serializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateVetoRequest.SerializeToString,
                 response_deserializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateVetoResponse.FromString,
                 _registered_method=True)
+        self.CreateRejection = channel.unary_unary(
+                '/kura.watchtower.v1.Watchtower/CreateRejection',
+                request_serializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateRejectionRequest.SerializeToString,
+                response_deserializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateRejectionResponse.FromString,
+                _registered_method=True)
         self.CreateRecovery = channel.unary_unary(
                 '/kura.watchtower.v1.Watchtower/CreateRecovery',
                 request_serializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateRecoveryRequest.SerializeToString,
@@ -123,6 +128,13 @@ class WatchtowerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRejection(self, request, context):
+        """A rejection by one approver. Reaches every signer, custody or not. Role: officer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateRecovery(self, request, context):
         """A recovery that its quorum signed: from now on the signer's new journal is the right one. Role: officer.
         """
@@ -169,6 +181,11 @@ def add_WatchtowerServicer_to_server(servicer, server):
                     servicer.CreateVeto,
                     request_deserializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateVetoRequest.FromString,
                     response_serializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateVetoResponse.SerializeToString,
+            ),
+            'CreateRejection': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRejection,
+                    request_deserializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateRejectionRequest.FromString,
+                    response_serializer=kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateRejectionResponse.SerializeToString,
             ),
             'CreateRecovery': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateRecovery,
@@ -343,6 +360,33 @@ class Watchtower:
             '/kura.watchtower.v1.Watchtower/CreateVeto',
             kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateVetoRequest.SerializeToString,
             kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateVetoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRejection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kura.watchtower.v1.Watchtower/CreateRejection',
+            kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateRejectionRequest.SerializeToString,
+            kura_dot_watchtower_dot_v1_dot_watchtower__pb2.CreateRejectionResponse.FromString,
             options,
             channel_credentials,
             insecure,
