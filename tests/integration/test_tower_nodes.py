@@ -170,7 +170,7 @@ async def test_a_far_slot_of_one_node_keeps_nobody_alive(two: TowerRig) -> None:
         two.between.alter = None
         await two.well()
         held = "SELECT held, height FROM signed WHERE transaction_id = ?"
-        await until(lambda: 0 < min(two.database.rows(held, names[0])[0]))
+        await until(lambda: min(two.database.rows(held, names[0])[0]) > 0)
         two.lawful(wallet.advance(account), blockhash=value, intent="", **nonce)
         two.ledger.advance(350)
         await until(lambda: {two.state(name) for name in names} == {"DEAD"})
