@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from subprocess import DEVNULL, PIPE
 
@@ -103,12 +103,16 @@ class Alarms:
             return bool(db.execute(query, values).rowcount)
 
     async def _tell_all(self) -> bool:
+        now, failed = asyncio.get_running_loop().time, dict[object, float]()
         try:
-            failed = list[object]()
-            # One at a time: a theft is told before what anybody can raise by the hundred.
-            while rows := self._database.rows(_NEXT_UNTOLD, json.dumps(failed)):
-                if not await self._tell(rows[0]):
-                    failed.append(rows[0][0])
+            # One at a time: a theft is told before what anybody can raise by the hundred, and one
+            # that could not be told is told again before the rest of it.
+            while rows := self._database.rows(_NEXT_UNTOLD, _since(failed, now() - AGAIN_SECONDS)):
+                number = rows[0][0]
+                if await self._tell(rows[0]):
+                    failed.pop(number, None)
+                else:
+                    failed[number] = now()
         except sqlite3.Error as error:
             log.error("alarms not read", reason=str(error), next="look at the watchtower's disk")  # noqa: TRY400
             return False
@@ -124,6 +128,10 @@ class Alarms:
         with self._database.transaction() as db:
             db.execute("UPDATE alarm SET told = 1 WHERE number = ?", (number,))
         return True
+
+
+def _since(failed: Mapping[object, float], then: float) -> str:
+    return json.dumps([number for number, when in failed.items() if when > then])
 
 
 async def _run(command: Sequence[str], data: bytes) -> str:

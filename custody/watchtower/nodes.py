@@ -8,7 +8,7 @@ whose path may be a key.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ TIMEOUT_SECONDS = 3.0
 HEAD_START_SECONDS = 0.2
 STILL_SECONDS_MAX = 5.0
 BEHIND_SECONDS_MAX = 30.0
+APART_MAX = 300  # slots between two nodes' answers to one question
 _CHECK = "check"
 
 
@@ -135,6 +136,18 @@ class Nodes:
                 return await question(node.ask)
 
         return list(await asyncio.gather(*(ask(node) for node in self.each)))
+
+    def alike(self, slots: Sequence[int], about: str) -> None:
+        """NodeError, which stays until `answered`, when the nodes' slots are too far apart.
+
+        What is noted of a far one would count for as long as the lie says.
+        """
+        if slots and max(slots) - min(slots) > APART_MAX:
+            words = f"the nodes differ by {max(slots) - min(slots)} slots about {about}"
+            for node in self.each:
+                with suppress(NodeError), node.failing(about):
+                    raise NodeError(words)
+            raise NodeError(words)
 
     def answered(self, about: str) -> None:
         """Forget failures: all that had to be known about something was said."""

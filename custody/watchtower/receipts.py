@@ -15,7 +15,8 @@ from enum import StrEnum
 from custody.chains.solana_history import Listed
 from custody.watchtower.database import Database
 from policies.policy import Policy
-from policies.statements import Dead, Receipt, Resolved
+from policies.receipts import statement_of
+from policies.statements import Dead, Receipt, Resolved, decode
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS signed (
@@ -102,24 +103,34 @@ class Cursor:
 
 
 class SignedTwiceError(Exception):
-    """A signer gave receipts for two transactions of one intent: its journal was put back."""
+    """Two receipts of one intent contradict each other: its signer's journal was put back.
+
+    They name two transactions; or one says that it was signed, one that it ended unsigned.
+    """
 
 
 def store(connection: sqlite3.Connection, receipt: Receipt, data: bytes) -> None:
     """Keep a verified receipt, inside the caller's transaction; again does no harm.
 
-    A refusal moves nothing and is not kept. SignedTwiceError, and nothing is written, when another
-    transaction of the same intent is kept.
+    A refusal moves nothing and is not kept. SignedTwiceError, and nothing is written, when a kept
+    one of the same intent says otherwise.
     """
+    query = "SELECT transaction_id, state FROM signed WHERE intent = ? AND intent <> ''"
+    signed = connection.execute(query, (receipt.intent,)).fetchall()
     if receipt.outcome == "ended":
+        pays = [name for name, state in signed if state not in {State.FAILED, State.DEAD}]
+        _refuse_ended(pays, receipt.transaction_id)
         connection.execute("INSERT OR IGNORE INTO ended VALUES (?, ?)", (receipt.intent, data))
     if receipt.outcome != "signed":
         return
-    query = "SELECT transaction_id FROM signed WHERE intent = ? AND intent <> ''"
-    for (other,) in connection.execute(query, (receipt.intent,)):
+    for other, _ in signed:
         if other != receipt.transaction_id:
             words = f"{other} and {receipt.transaction_id} were both signed for one withdrawal"
             raise SignedTwiceError(words)
+    query = "SELECT receipt FROM ended WHERE intent = ? AND intent <> ''"
+    for (ended,) in connection.execute(query, (receipt.intent,)):
+        before = decode(Receipt, statement_of(ended)).transaction_id
+        _refuse_ended([receipt.transaction_id], before)
     values = (receipt.transaction_id, *_journal(receipt), receipt.intent, receipt.amount)
     nonce = (receipt.nonce_account, receipt.nonce_value, data)
     added = connection.execute(
@@ -312,6 +323,13 @@ def note_looked(database: Database, node: str, address: str, slot: int) -> None:
     with database.transaction() as connection:
         query = "INSERT OR REPLACE INTO looked VALUES (?, ?, ?)"
         connection.execute(query, (node, address, slot))
+
+
+def _refuse_ended(signed: Sequence[str], ended: str) -> None:
+    """Raise SignedTwiceError when what was signed is not what the end was of, if of anything."""
+    for name in signed:
+        if name != ended:
+            raise SignedTwiceError(f"{name} was signed for a withdrawal that was ended without it")
 
 
 def _journal(receipt: Receipt) -> tuple[str, str, str]:

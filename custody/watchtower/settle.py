@@ -88,9 +88,12 @@ class Settler:
 
     async def _bury(self, waiting: Sequence[Waiting]) -> None:
         looks = tuple(follower.looks for follower in self._followers)
-        newest = max(await self._all(lambda node: node.block_height("processed")))
+        heights = await self._all(lambda node: node.block_height("processed"))
+        newest = max(heights)
         final = min(await self._all(lambda node: node.block_height("finalized")))
         readings = await self._read_nonces(waiting)
+        self._nodes.alike(heights, self._about)
+        self._nodes.alike([slot for slot, _ in readings], self._about)
         noted = [_noted(item, readings, newest) for item in waiting]
         changed = [new for new, old in zip(noted, waiting, strict=True) if new != old]
         receipts.note_waiting(self._database, changed)

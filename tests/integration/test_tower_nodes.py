@@ -24,6 +24,8 @@ from tests.devnet_wallet import SOL
 from tests.factories import HOT_ADDRESS
 from tests.tower_rig import AUDIT, TowerRig, only, passing, stranger, until
 
+FAR = 2**62
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +143,37 @@ async def test_death_needs_both_nodes(two: TowerRig) -> None:
         assert two.state(name) == "SENT"
         two.between.alter = None
         await until(lambda: two.state(name) == "DEAD")
+
+
+async def test_a_far_slot_of_one_node_keeps_nobody_alive(two: TowerRig) -> None:
+    """It was noted, and what is killed ended only once the chain had come so far."""
+    wallet, account = two.wallet, two.open_nonce()
+    value = wallet.nonce(account)
+    killed = two.sign(wallet.advance(account), wallet.pay(stranger()), blockhash=value)
+    blockhash = two.receipt(two.sign(wallet.pay(stranger())), intent="")
+    names = [str(killed.signatures[0]), blockhash.transaction_id]
+    nonce = {"nonce_account": str(account), "nonce_value": bytes(value).hex()}
+
+    def lie(asked: dict[str, Any], told: Any) -> Any:
+        match asked["method"]:
+            case "getBlockHeight":
+                return FAR
+            case "getMultipleAccounts":
+                return told | {"context": {"slot": FAR}}
+            case _:
+                return told
+
+    two.between.alter = lie
+    two.give(two.receipt(killed, **nonce), blockhash)
+    async with two.running():
+        await asked_often(two, "getMultipleAccounts")
+        two.between.alter = None
+        await two.well()
+        held = "SELECT held, height FROM signed WHERE transaction_id = ?"
+        await until(lambda: min(two.database.rows(held, names[0])[0]) > 0)
+        two.lawful(wallet.advance(account), blockhash=value, intent="", **nonce)
+        two.ledger.advance(350)
+        await until(lambda: {two.state(name) for name in names} == {"DEAD"})
 
 
 async def test_a_node_that_forgets_history_does_not_make_dead(rig: TowerRig) -> None:

@@ -169,3 +169,27 @@ async def test_what_anybody_raises_by_the_hundred_pushes_no_theft_out(database: 
     assert shown[:2] == [("NODE", ""), ("RECEIPT", "tx99")]
     assert shown[-1] == ("THEFT", "theft")
     assert len(shown) == 41
+
+
+FAILING_ONCE = """
+import pathlib, sys
+folder, alarm = pathlib.Path(sys.argv[1]), sys.stdin.buffer.read()
+if b'"THEFT"' in alarm and not (folder / "failed").exists():
+    (folder / "failed").touch()
+    sys.exit(3)
+with (folder / "told").open("ab") as file:
+    file.write(alarm + b"\\n")
+"""
+
+
+async def test_a_theft_that_could_not_be_told_does_not_wait_for_all_the_rest(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "AGAIN_SECONDS", 0.05)
+    silent = Alarms(database, lambda: NOW)
+    for number in range(40):
+        silent("RECEIPT", "late", "look", transaction_id=f"tx{number}")
+    silent("THEFT", "stolen", "freeze", transaction_id="theft")
+    async with telling(database, sys.executable, "-c", FAILING_ONCE, str(tmp_path)):
+        kinds = [item["kind"] for item in await told(tmp_path, 41)]
+    assert kinds.index("THEFT") < 20, kinds

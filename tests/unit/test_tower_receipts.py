@@ -82,7 +82,7 @@ def test_no_statement_reads_through_history(database: Explained) -> None:
 
 def test_what_was_given_is_kept_byte_for_byte(database: Explained) -> None:
     receipt = make_receipt(make_intent(), transaction_id="1" * 64)
-    ended = make_receipt(make_intent(), outcome="ended", transaction_id="")
+    ended = make_receipt(make_intent(request_id="w-2"), outcome="ended", transaction_id="")
     refused = make_receipt(make_intent(), outcome="refused", code="FROZEN", transaction_id="")
     given = travelling(receipt, ended, refused)
     with database.transaction() as connection:
@@ -150,3 +150,21 @@ def test_two_transactions_of_one_withdrawal_are_not_both_kept(database: Explaine
     assert not receipts.covers(database, "2" * 64, "hot-sol")
     for number in ("3" * 64, "4" * 64):  # what no intent asked for
         give(database, 1, transaction_id=number, intent="")
+
+
+@pytest.mark.parametrize("signed_first", [True, False])
+def test_what_was_ended_unsigned_is_not_kept_as_signed_too(
+    database: Explained, *, signed_first: bool
+) -> None:
+    """A journal that was put back pays what was refunded."""
+    changes: list[dict[str, Any]] = [{}, {"outcome": "ended", "transaction_id": ""}]
+    first, second = changes if signed_first else reversed(changes)
+    give(database, 1, **first)
+    with pytest.raises(receipts.SignedTwiceError, match="ended without it"):
+        give(database, 1, **second)
+    other = give(database, 2)  # killed: its end names it
+    give(database, 2, outcome="ended")
+    assert give(database, 2) == other
+    lost = give(database, 3)  # by a lost journal, of which the new one knows nothing
+    receipts.resolve(database, [lost], State.DEAD)
+    give(database, 3, outcome="ended", transaction_id="")
