@@ -42,7 +42,7 @@ from tests.factories import key, make_intent, make_policy, make_receipt, public,
 
 AUDIT = public("audit")
 JOURNAL = "0f" * 16
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 SLOT_SECONDS = 0.05
 
 
