@@ -60,7 +60,7 @@ class Watched:
         self.fronts = [NodeFront(free_port(), self.node_port) for _ in range(nodes)]
         self.pki = Authority(folder / "pki")
         self.signer, self._asking = Signer(folder / "host" / "socket"), asyncio.Lock()
-        self.rpc = JsonRpc(self.node_url, timeout=10)
+        self.rpc = JsonRpc(self.node_url, timeout=WAIT_SECONDS)
         self._channels: dict[Identity, grpc.aio.Channel] = {}
         self.tower_key = create_key(folder / "watchtower.pem", None)
         self.audit_key = genesis(self.host, self.tower_key.public)
@@ -124,8 +124,8 @@ class Watched:
         return watchtower_pb2_grpc.WatchtowerStub(self._channels[identity])
 
     async def tower_status(self) -> tower_wire.GetStatusResponse:
-        request = tower_wire.GetStatusRequest()
-        response = await self.tower(Role.AUDITOR, "auditor").GetStatus(request, timeout=10)
+        auditor, request = self.tower(Role.AUDITOR, "auditor"), tower_wire.GetStatusRequest()
+        response = await auditor.GetStatus(request, timeout=WAIT_SECONDS)
         assert isinstance(response, tower_wire.GetStatusResponse)
         return response
 
@@ -154,7 +154,7 @@ class Watched:
                 for item in signed
             ]
         )
-        await self.tower(Role.OFFICER, QUORUM[0]).LiftFreezes(request, timeout=10)
+        await self.tower(Role.OFFICER, QUORUM[0]).LiftFreezes(request, timeout=WAIT_SECONDS)
 
         async def lifted() -> bool:
             return (await self.status()).epoch != status.epoch
