@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -272,6 +273,37 @@ async def _quietly(look: Callable[[], Awaitable[bool]]) -> bool:
         return await look()
     except (OSError, asyncio.IncompleteReadError, ChainError, grpc.RpcError):
         return False
+
+
+@asynccontextmanager
+async def timed(ground: Watched) -> AsyncIterator[Callable[[float, float], float]]:
+    """Ask the node a question that costs nothing, all the while.
+
+    Yields what tells how many seconds the machine took from everybody between two moments: those
+    by which the answers came later than the quickest one.
+    """
+    came = [time.monotonic()]
+
+    async def ask() -> None:
+        while True:
+            await ground.rpc.call("getHealth", [])
+            await asyncio.sleep(POLL_SECONDS)
+            came.append(time.monotonic())
+
+    def lost(since: float, to: float) -> float:
+        quickest = min(after - before for before, after in pairwise(came))
+        each = pairwise([*came, time.monotonic()])
+        late = [
+            after - before - quickest for before, after in each if before < to and after > since
+        ]
+        return sum(seconds for seconds in late if seconds > 0)
+
+    task = asyncio.create_task(ask())
+    try:
+        yield lost
+        assert not task.done(), task
+    finally:
+        task.cancel()
 
 
 async def leased(ground: Watched) -> bool:

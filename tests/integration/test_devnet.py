@@ -160,7 +160,7 @@ def test_connection_is_kept_and_an_answer_takes_no_delayed_ack(url: str) -> None
             reply.extensions["network_stream"].get_extra_info("client_addr") for reply in replies
         }
     assert len(ports) == 1
-    assert median(reply.elapsed.total_seconds() for reply in replies) < 0.02  # with it each has 0.04
+    assert median(reply.elapsed.total_seconds() for reply in replies) < 0.02  # else 0.04
 
 
 @pytest.mark.parametrize(
