@@ -25,7 +25,7 @@ from tests.devnet_wallet import SOL
 from tests.factories import COLD_ADDRESS, CUSTOMER, make_intent, policy_file
 from tests.signing import STATUS, SignerRig, nonce_open, transfer
 from tests.softhsm import SoftHsm
-from tests.tower_rig import AUDIT, SECONDS_MAX, TowerRig, passing, stranger, until
+from tests.tower_rig import AUDIT, SECONDS_MAX, TowerRig, only, passing, stranger, until
 
 COLD = Pubkey.from_string(COLD_ADDRESS)
 FEE = SOL // 100  # the policy's sweep fee
@@ -160,6 +160,25 @@ async def test_what_is_paid_in_is_swept_until_the_freeze_is_lifted(rig: Rig) -> 
         await rig.seen()
         assert len(rig.signer.asked) == asked
         assert rig.kinds() == ["THEFT"]
+
+
+async def test_a_lift_while_the_node_is_asked_is_not_undone(rig: Rig) -> None:
+    """The signer, asked once more after it took the lift, would freeze for the same theft."""
+
+    def lifted(result: Any) -> Any:
+        rig.lift()
+        return result
+
+    async with rig.running():
+        await rig.well()
+        stolen = rig.steal(SOL)
+        await until(rig.swept)
+        asked = len(rig.signer.asked)
+        rig.between.alter = only("getLatestBlockhash", lifted)
+        rig.ledger.advance(160)  # until nothing signed so far can land
+        rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
+        await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
+        assert len(rig.signer.asked) == asked
 
 
 async def test_once_lifted_no_rung_of_before_takes_what_comes_in(rig: Rig) -> None:
