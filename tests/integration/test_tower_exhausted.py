@@ -16,7 +16,7 @@ from custody.watchtower.service import ITEMS_MAX, Service
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from tests.devnet_wallet import SOL
 from tests.factories import make_intent, make_receipt, policy_file, travelling
-from tests.tower_rig import AUDIT, TowerRig, only, passing, stranger, until
+from tests.tower_rig import AUDIT, TowerRig, only, passing, slow_slots, stranger, until
 
 CALLS_AT_ONCE, CALLS_PER_SECOND = 32, 200  # custody.limits, of one identity
 FAR_SLOT = 2**62
@@ -170,41 +170,31 @@ async def test_a_node_that_once_named_a_far_slot_counts_again(
 async def test_one_node_alone_does_not_say_that_a_nonce_was_held(two: TowerRig) -> None:
     """Custody named a blockhash, and one node pretends that it was the account's value."""
     wallet, account = two.wallet, two.open_nonce()
-    tx = two.sign(wallet.advance(account), wallet.pay(stranger()))
-    blockhash = bytes(tx.message.recent_blockhash)
-    name = str(tx.signatures[0])
-    real = bytes(wallet.nonce(account))
-    lies = 0
+    real, lies = bytes(wallet.nonce(account)), 0
 
     def pretend(result: Any) -> Any:
         nonlocal lies
         lies += 1
-
-        value = [
-            item
-            and item
-            | {
-                "data": [
-                    base64.b64encode(
-                        base64.b64decode(item["data"][0]).replace(real, blockhash)
-                    ).decode(),
-                    "base64",
-                ]
-            }
-            for item in result["value"]
-        ]
+        value = [item and item | {"data": with_value(item["data"][0])} for item in result["value"]]
         return result | {"value": value}
 
-    two.between.alter = only("getMultipleAccounts", pretend)
-    two.give(two.receipt(tx, nonce_account=str(account), nonce_value=blockhash.hex()))
-    async with two.running():
-        await two.well()
-        await until(lambda: lies > 2)
-        two.between.alter = None
-        settler = next(iter(two.tower._watches.values())).settler
-        for _ in range(4):
-            await two.seen()
-            await settler.settle()
-        assert two.state(name) == "SENT"
-        two.send(tx)  # it lands all the same
-        await until(lambda: two.state(name) == "FINAL")
+    def with_value(data: str) -> list[str]:
+        raw = base64.b64decode(data).replace(real, blockhash)
+        return [base64.b64encode(raw).decode(), "base64"]
+
+    with slow_slots():
+        tx = two.sign(wallet.advance(account), wallet.pay(stranger()))
+        blockhash, name = bytes(tx.message.recent_blockhash), str(tx.signatures[0])
+        two.between.alter = only("getMultipleAccounts", pretend)
+        two.give(two.receipt(tx, nonce_account=str(account), nonce_value=blockhash.hex()))
+        async with two.running():
+            await two.well()
+            await until(lambda: lies > 2)
+            two.between.alter = None
+            settler = next(iter(two.tower._watches.values())).settler
+            for _ in range(4):
+                await two.seen()
+                await settler.settle()
+            assert two.state(name) == "SENT"
+            two.send(tx)  # it lands all the same
+            await until(lambda: two.state(name) == "FINAL")

@@ -71,12 +71,6 @@ class Rig(TowerRig):
         return self.send(self.sign(self.wallet.pay(stranger(), lamports)))
 
 
-def looks(rig: Rig) -> int:
-    """Return how often the watchtower has looked at the wallet, each PAUSE_SECONDS or later."""
-    (follower,) = next(iter(rig.tower._watches.values())).followers
-    return follower.looks
-
-
 def responder(rig: Rig) -> Responder:
     return next(iter(rig.tower._watches.values())).responder
 
@@ -109,11 +103,11 @@ async def test_what_is_left_is_in_the_cold_wallet_within_two_seconds(rig: Rig) -
         stop = asyncio.create_task(lawful_withdrawals(rig))
         stolen = rig.steal(40 * SOL)
         await until(lambda: rig.status_is_confirmed(stolen))
-        shown = looks(rig)
+        shown = rig.looks()
         await until(rig.frozen)
-        assert (looks(rig) - shown) * PAUSE_SECONDS <= 1
+        assert (rig.looks() - shown) * PAUSE_SECONDS <= 1
         await until(lambda: rig.wallet.balance(COLD) > 0)
-        assert (looks(rig) - shown) * PAUSE_SECONDS <= 2
+        assert (rig.looks() - shown) * PAUSE_SECONDS <= 2
         stop.cancel()
         await until(rig.swept)
         assert rig.frozen() == ["watchtower"]
