@@ -109,9 +109,12 @@ def started(host: Host) -> Figures:
     """Start the signer on what it has, and ask it for its status once."""
     began = time.perf_counter()
     with host.serving() as process:
-        seconds = time.perf_counter() - began
+        figures = {
+            "start_seconds": time.perf_counter() - began,
+            "start_cpu_seconds": _cpu_seconds(process.pid),
+        }
         host.done("status")
-        return {"start_seconds": seconds, "rss_mib": _memory(process.pid, "VmRSS")}
+        return {**figures, "rss_mib": _memory(process.pid, "VmRSS")}
 
 
 def looked_up(host: Host, books: Sequence[Book]) -> Figures:
@@ -221,6 +224,12 @@ def _memory(process: int, field: str) -> float:
     """Return MiB of a process: VmRSS what it has now, VmHWM the most that it had."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def _cpu_seconds(process: int) -> float:
+    """Return the seconds that a process was at work, however long it had to wait for its turn."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def broken(figures: Figures) -> list[str]:

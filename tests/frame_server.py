@@ -48,7 +48,7 @@ class Server:
     def connected(self) -> Iterator[socket.socket]:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.path))
-            connection.settimeout(30)
+            connection.settimeout(60)
             yield connection
 
     def answers(self) -> bool:

@@ -11,6 +11,7 @@ import ssl
 import struct
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -79,12 +80,13 @@ def _text(text: str) -> bytes:
 
 
 async def flood(target: str, tls: TlsFiles) -> None:
-    """Call as fast as answers come, on two connections; print what came of it."""
+    """Call as fast as answers come, on two connections; print how long, and what came of it."""
     said = Counter[str]()
+    begun = time.monotonic()
     with suppress(TimeoutError):
         async with asyncio.timeout(FLOOD_SECONDS):
             await asyncio.gather(*(_ask(target, tls, b"", said) for _ in range(2)))
-    say(json.dumps(said))
+    say(json.dumps([time.monotonic() - begun, said]))
 
 
 async def oversize(target: str, tls: TlsFiles) -> None:

@@ -1,12 +1,14 @@
-"""The api as a process of its own, to be attacked: python -m tests.hostile_server FOLDER DSN.
+"""The api as a process of its own, to be attacked: python -m tests.hostile_server FOLDER DSN AGE.
 
 Its servers, limits and roles are the real ones; WatchWithdrawals never ends and is as fast as its
-reader, and ListWallets answers a lot. FOLDER/NAME.full is there once NAME held all it may.
+reader, and ListWallets answers a lot. FOLDER/NAME.full is there once NAME held all it may. With AGE
+a connection may live and be silent for so many seconds, whatever LIMITS says.
 """
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ class Servicer(CustodyServicer):
         return wire.ListWalletsResponse(next_page_token=LARGE)
 
 
-async def main(folder: Path, dsn: str) -> None:
+async def main(folder: Path, dsn: str, limits: Limits) -> None:
     await migrate(dsn)
     parts = Parts(database=Database(dsn), node=SolanaNode("http://127.0.0.1:9"))
     await parts.database.open()
@@ -61,7 +63,7 @@ async def main(folder: Path, dsn: str) -> None:
         if who and code is Code.RATE_EXCEEDED:  # by places first: there are fewer than tokens
             (folder / f"{who.name}.full").touch()
 
-    server, port, _ = await build_server("127.0.0.1:0", tls, denied, limits=LIMITS)
+    server, port, _ = await build_server("127.0.0.1:0", tls, denied, limits=limits)
     custody_pb2_grpc.add_CustodyServicer_to_server(Servicer(parts, CallLog(parts.database)), server)
     await server.start()
     say(str(port))
@@ -69,4 +71,7 @@ async def main(folder: Path, dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+    chosen = LIMITS
+    for age in map(int, sys.argv[3:]):
+        chosen = replace(LIMITS, connection_seconds=age, silent_seconds=age)
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], chosen))

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from custody.cli import session
 from custody.dev.pki import Authority
 from custody.domain.audit import AuditEvent
 from custody.domain.look_alikes import ends
@@ -328,7 +329,8 @@ def _snake(name: str) -> str:
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, custody: MemoryCustody) -> MemoryCustody:
-    """Let every channel that is opened lead to `custody`."""
+    """Let every channel that is opened lead to `custody`, which nobody says that he waits for."""
+    monkeypatch.setattr(session, "SILENCE_SECONDS", 60.0)
     monkeypatch.setattr(grpc, "secure_channel", lambda *_, **__: connected(custody))
     return custody
 

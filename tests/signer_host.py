@@ -159,7 +159,7 @@ class Host:
                 self.ask(lease_job(hello, time=now()))
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self.directory / "socket"))
-            connection.settimeout(30)
+            connection.settimeout(60)
             write_frame(connection, wire.Request(id=1, jobs=[job]).SerializeToString())
             frame = read_frame(connection)
         assert frame

@@ -7,6 +7,7 @@ a test holds them.
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from solders.hash import Hash
 from solders.instruction import Instruction
@@ -42,7 +44,7 @@ from tests.factories import key, make_intent, make_policy, make_receipt, public,
 
 AUDIT = public("audit")
 JOURNAL = "0f" * 16
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 SLOT_SECONDS = 0.05
 
 
@@ -146,6 +148,14 @@ class TowerRig:
     async def well(self) -> None:
         await until(lambda: not self.tower.problem(AUDIT))
 
+    def looks(self) -> int:
+        """Return how often the wallet was looked at on its one node, each PAUSE_SECONDS or later.
+
+        What takes few looks is quick, however slow the machine is.
+        """
+        ((follower,),) = (watch.followers for watch in self.tower._watches.values())
+        return follower.looks
+
     async def seen(self) -> None:
         """Wait until the watchtower looked at everything that is confirmed now."""
         self.ledger.advance(2)
@@ -222,6 +232,14 @@ def passing(ledger: devnet.Chain) -> Iterator[threading.Event]:
     finally:
         stop.set()
         thread.join()
+
+
+@contextmanager
+def slow_slots() -> Iterator[None]:
+    """Meanwhile slots take longer: a blockhash lives for a minute, and for the slowest machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "SLOT_SECONDS", 0.5)
+        yield
 
 
 def stranger() -> Pubkey:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -62,7 +63,7 @@ class Watched:
         self.fronts = [NodeFront(free_port(), self.node_port) for _ in range(nodes)]
         self.pki = Authority(folder / "pki")
         self.signer, self._asking = Signer(folder / "host" / "socket"), asyncio.Lock()
-        self.rpc = JsonRpc(self.node_url, timeout=10)
+        self.rpc = JsonRpc(self.node_url, timeout=WAIT_SECONDS)
         self._channels: dict[Identity, grpc.aio.Channel] = {}
         self.tower_key = create_key(folder / "watchtower.pem", None)
         self.audit_key = genesis(self.host, self.tower_key.public)
@@ -120,8 +121,8 @@ class Watched:
         return watchtower_pb2_grpc.WatchtowerStub(self._channels[identity])
 
     async def tower_status(self) -> tower_wire.GetStatusResponse:
-        request = tower_wire.GetStatusRequest()
-        response = await self.tower(Role.AUDITOR, "auditor").GetStatus(request, timeout=10)
+        auditor, request = self.tower(Role.AUDITOR, "auditor"), tower_wire.GetStatusRequest()
+        response = await auditor.GetStatus(request, timeout=WAIT_SECONDS)
         assert isinstance(response, tower_wire.GetStatusResponse)
         return response
 
@@ -150,7 +151,7 @@ class Watched:
                 for item in signed
             ]
         )
-        await self.tower(Role.OFFICER, QUORUM[0]).LiftFreezes(request, timeout=10)
+        await self.tower(Role.OFFICER, QUORUM[0]).LiftFreezes(request, timeout=WAIT_SECONDS)
 
         async def lifted() -> bool:
             return (await self.status()).epoch != status.epoch
@@ -268,6 +269,37 @@ async def _quietly(look: Callable[[], Awaitable[bool]]) -> bool:
         return await look()
     except (OSError, asyncio.IncompleteReadError, ChainError, grpc.RpcError):
         return False
+
+
+@asynccontextmanager
+async def timed(ground: Watched) -> AsyncIterator[Callable[[float, float], float]]:
+    """Ask the node a question that costs nothing, all the while.
+
+    Yields what tells how many seconds the machine took from everybody between two moments: those
+    by which the answers came later than the quickest one.
+    """
+    came = [time.monotonic()]
+
+    async def ask() -> None:
+        while True:
+            await ground.rpc.call("getHealth", [])
+            await asyncio.sleep(POLL_SECONDS)
+            came.append(time.monotonic())
+
+    def lost(since: float, to: float) -> float:
+        quickest = min(after - before for before, after in pairwise(came))
+        each = pairwise([*came, time.monotonic()])
+        late = [
+            after - before - quickest for before, after in each if before < to and after > since
+        ]
+        return sum(seconds for seconds in late if seconds > 0)
+
+    task = asyncio.create_task(ask())
+    try:
+        yield lost
+        assert not task.done(), task
+    finally:
+        task.cancel()
 
 
 async def leased(ground: Watched) -> bool:

@@ -16,7 +16,7 @@ import structlog
 
 from custody.chains.errors import ChainError
 from custody.chains.solana_history import HistoryNode, Listed
-from custody.gateway import SignerUnreachableError
+from custody.gateway import Gateway, SignerUnreachableError
 from custody.watchtower import freezes, leases, receipts, signers, suspects
 from custody.watchtower.ladder import Ladder, Rung
 from custody.watchtower.nodes import Nodes
@@ -136,7 +136,12 @@ class Responder:
     async def _decide(self, suspect: Suspect) -> bool:
         """Have the signer say what it is; False when it does not."""
         try:
-            blockhash, result, frozen = await self._ask(suspect)
+            gateway = self._gateway()
+            blockhash, theft = await self._stated(suspect)
+            # Lifted meanwhile: asked after it took the lift, the signer would freeze once more.
+            if suspect.verdict is Verdict.THEFT and self._is_lifted():
+                return False
+            result, frozen = await self._ask(gateway, theft)
         except SignerUnreachableError as error:
             self._alarm_unproven(suspect, str(error))
             raise
@@ -153,14 +158,14 @@ class Responder:
             return False
         return True
 
-    async def _ask(self, suspect: Suspect) -> tuple[bytes, wire.Result, bool]:
-        """Return the blockhash named, the answer, and whether the signer is frozen for a theft.
-
-        The relay could make up an answer; what stands, the signer's HELLO says.
-        """
+    def _gateway(self) -> Gateway:
         link = self._parts.links.get(self.wallet.signer)
         if link is None:
             raise SignerUnreachableError("the wallet's signer is not connected: start its relay")
+        return link.gateway
+
+    async def _stated(self, suspect: Suspect) -> tuple[bytes, wire.SignedStatement]:
+        """Return the blockhash that a sweep may stand on, and the claim that this is a theft."""
         address = self.wallet.address
 
         async def present(node: HistoryNode) -> tuple[bytes, int]:
@@ -178,20 +183,26 @@ class Responder:
             balance=balance,
         )
         signed = self._parts.key.sign(statement)
-        theft = wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+        return blockhash, freezes.enveloped(signed)
+
+    async def _ask(self, gateway: Gateway, theft: wire.SignedStatement) -> tuple[wire.Result, bool]:
+        """Return the signer's answer, and whether it is frozen for a theft.
+
+        The relay could make up an answer; what stands, the signer's HELLO says.
+        """
         question = secrets.token_bytes(leases.QUESTION_BYTES)
         jobs = [
             wire.Job(alarm_sweep=wire.AlarmSweep(theft=theft)),
             wire.Job(hello=wire.Hello(question=question)),
             wire.Job(status=wire.Status()),
         ]
-        result, hello, status = await link.gateway.ask(jobs)
+        result, hello, status = await gateway.ask(jobs)
         try:
             standing = leases.freezes_shown(self._parts, question, hello, status)
         except leases.SignerError as error:
             raise SignerUnreachableError(str(error)) from error
         frozen = any(item.person == WATCHTOWER for item in standing)
-        return blockhash, result, frozen
+        return result, frozen
 
     def _climb(self, blockhash: bytes, result: wire.Result) -> None:
         """Keep the receipts of a sweep and send it; without one, its count is used up."""

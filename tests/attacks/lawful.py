@@ -11,7 +11,7 @@ from signer.chains.solana_address import encode_address
 from tests.factories import CUSTOMER, HOUR, key, make_intent, sign
 from tests.signer_host import now
 from tests.signing import nonce_open, transfer
-from tests.watched import Watched, until
+from tests.watched import WAIT_SECONDS, Watched, until
 
 _VALUE = slice(40, 72)  # of a nonce account's data
 _numbers, _indices = count(1), count()
@@ -41,7 +41,8 @@ async def _send(ground: Watched, job: wire.Job) -> None:
     (result,) = await ground.ask(job)
     assert result.HasField("signed"), result
     request = tower_wire.SubmitReceiptsRequest(receipts=[result.receipt])
-    response = await ground.tower(Role.SERVER, "worker").SubmitReceipts(request, timeout=10)
+    worker = ground.tower(Role.SERVER, "worker")
+    response = await worker.SubmitReceipts(request, timeout=WAIT_SECONDS)
     assert response.acks[0].signature
     name = await ground.send(result.signed.transaction)
     await until("a transaction", lambda: ground.confirmed(name))

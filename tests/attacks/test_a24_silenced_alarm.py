@@ -17,7 +17,7 @@ from tests.factories import key, make_freeze, sign
 from tests.integration.guard.payments import ask, code_of, intend, job_of, pay
 from tests.signing import HELLO, SignerRig, lease_job, nonce_open
 from tests.tower_rig import AUDIT, until
-from tests.watched import leased, watched
+from tests.watched import WAIT_SECONDS, leased, watched
 from tests.watched import until as until_async
 
 
@@ -107,7 +107,7 @@ async def test_a_freeze_reaches_the_signer_though_custody_drops_it() -> None:
         assert await asked(ground, "hot-sol") == ""  # custody was handed it, and dropped it
         officer = ground.tower(Role.OFFICER, "alice")
         request = tower_wire.CreateFreezeRequest(freeze=sealed)
-        assert (await officer.CreateFreeze(request, timeout=10)).applied
+        assert (await officer.CreateFreeze(request, timeout=WAIT_SECONDS)).applied
         assert await asked(ground, "hot-sol") == "FROZEN"
         assert await asked(ground, "hot-two") == "FROZEN"
         ground.kill("relay")  # as root of its host, to keep away what else comes

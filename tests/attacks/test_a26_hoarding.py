@@ -16,7 +16,7 @@ from solders.transaction import VersionedTransaction
 from policies.codes import Code
 from tests.attacks.realm import COLD, FEE, Realm, code_of, fresh
 from tests.factories import HOUR, SOL
-from tests.tower_rig import SECONDS_MAX, until
+from tests.tower_rig import SECONDS_MAX, slow_slots, until
 
 MakeRealm = Callable[..., Realm]
 LIMIT = 2 * SOL
@@ -68,14 +68,15 @@ async def test_no_more_than_the_limit_lands_after_a_freeze(
     async with realm.running():
         await realm.ready("hot-sol", nonces=8)
         hoard, before = Hoard(realm, receipts), realm.wallet.balance()
-        for _ in range(2):
-            await hoard.grow(on)
-            assert not await hoard.ask(fresh(), 9)
-            realm.pass_time(26 * HOUR)
-            await realm.leased()
-        await realm.freeze()
-        assert code_of(realm.pay(nonce=fresh())) is Code.FROZEN
-        landed = hoard.send()
+        with slow_slots():
+            for _ in range(2):
+                await hoard.grow(on)
+                assert not await hoard.ask(fresh(), 9)
+                realm.pass_time(26 * HOUR)
+                await realm.leased()
+            await realm.freeze()
+            assert code_of(realm.pay(nonce=fresh())) is Code.FROZEN
+            landed = hoard.send()
         assert len(landed) == len(hoard.kept) == LIMIT // (EACH + FEE)
         assert before - realm.wallet.balance() == LIMIT
         await until(lambda: all_final(realm, landed))

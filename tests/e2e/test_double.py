@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from custody.dev.system import BIN, System
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +113,6 @@ class Backend:
         return len(self.rows("SELECT 1 FROM changes"))
 
 
-@pytest.mark.timeout(180)
 def test_the_example_backend_is_killed_and_deals_with_every_change_once(tmp_path: Path) -> None:
     print(f"seed {SEED}")  # noqa: T201
     chance, folder = random.Random(SEED), tmp_path / "double"

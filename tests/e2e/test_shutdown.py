@@ -14,7 +14,7 @@ from custody.identity import Identity, Role
 from kura.custody.v1 import custody_pb2 as wire
 from tests.e2e.test_processes import AMOUNT, ask
 
-END_SECONDS = 20.0
+END_SECONDS = 60.0
 
 
 def told_to_stop(system: System, name: str) -> int:

@@ -23,7 +23,7 @@ from tests.signing import STATUS, alarm, hold_keys
 from tests.softhsm import SoftHsm, opened
 
 DYING = Path(__file__).with_name("dying.py")
-DEATH_SECONDS = 30.0
+DEATH_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.faults.dying import POINTS, VICTIM, last_words
 
 DYING = Path(__file__).with_name("dying.py")
 SMALL, LARGE = 1_000_000, 5_000_000_000  # lamports; a large one waits for officers
-DEATH_SECONDS = 30.0
+DEATH_SECONDS = 60.0
 PAID = ["CREATED", "RESERVED", "SIGNATURE", "BROADCAST", "SENT", "FINALISED"]
 RETURNED = "RETURNED for want of a lease"
 CANCELLED = ["CREATED", "CANCEL", "CANCEL_CERTIFIED"]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import grpc
 
 from custody.dev.layout import HOSTS
 from custody.dev.pki import Authority
+from custody.dev.processes import free_port
 from custody.gateway import Gateway, SignerUnreachableError
 from custody.identity import Identity, Role
 from custody.relay import relay
@@ -19,24 +20,24 @@ from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 from tests.factories import told_nobody
 
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 Answer = Callable[[gateway_pb2.ConnectResponse], Iterable[gateway_pb2.ConnectRequest]]
 
 
 @dataclass
 class Link:
-    """`socket`: where the relay looks for the signer; `port`: the worker's, once it was there."""
+    """`socket`: where the relay looks for the signer; `port`: the worker's."""
 
     authority: Authority
     socket: Path
-    port: int = 0
+    port: int = field(default_factory=free_port)
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[Gateway]:
-        """A worker that serves a gateway, on the same port each time."""
+        """A worker that serves a gateway."""
         gateway = Gateway()
         tls = self.authority.issue(Identity(Role.SERVER, "worker"), HOSTS)
-        server, self.port, _ = await build_server(f"127.0.0.1:{self.port}", tls, told_nobody)
+        server, _, _ = await build_server(f"127.0.0.1:{self.port}", tls, told_nobody)
         gateway_pb2_grpc.add_SignerGatewayServicer_to_server(gateway, server)
         await server.start()
         try:
@@ -66,6 +67,7 @@ class Link:
             async for frame in gateway_pb2_grpc.SignerGatewayStub(channel).Connect(sent()):
                 for reply in answer(frame):
                     replies.put_nowait(reply)
+            await asyncio.Event().wait()  # let go: it does not dial anew
 
         async with self.channel(Role.RELAY) as channel, running(carry(channel)):
             yield

@@ -217,7 +217,7 @@ async def test_what_waits_for_too_long_is_not_done_behind_ones_back(
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await exchange.CreateWithdrawal(create(house.intent()), timeout=0.3)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await house.node_line.abandoned.wait()
     house.node_line.held.set()
     assert await house.sql("SELECT count(*) FROM withdrawal") == [(0,)]

@@ -73,7 +73,7 @@ class Place:
         """Return when all that was committed stands in the archive."""
         segment = self.sql("SELECT pg_walfile_name(pg_switch_wal())")[0]
         # archive_command's last act is this name; the server itself tells nobody that it is done.
-        for _ in range(1_000):
+        for _ in range(6_000):
             if (self.wal / segment).exists():
                 return
             self.sql("SELECT pg_sleep(0.01)")
@@ -339,7 +339,7 @@ def test_a_failed_archive_is_told(place: Place, capsys: pytest.CaptureFixture[st
     place.sql("SELECT pg_reload_conf()")
     place.sql("SELECT pg_switch_wal()")
     failed = "SELECT count(*) FROM pg_stat_archiver WHERE last_failed_wal IS NOT NULL"
-    for _ in range(1_000):
+    for _ in range(6_000):
         if place.sql(failed) == ["1"]:
             break
         place.sql("SELECT pg_sleep(0.01)")

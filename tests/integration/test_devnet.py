@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -32,7 +33,7 @@ class Devnet:
         self.process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.ready = self.process.stdout.readline().split()
-        self.client = httpx.Client(base_url=self.ready[2], timeout=10)
+        self.client = httpx.Client(base_url=self.ready[2], timeout=60)
 
     def call(self, method: str, params: list[Any]) -> Any:
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
@@ -43,7 +44,7 @@ class Devnet:
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
-        status = self.process.wait(timeout=10)
+        status = self.process.wait(timeout=60)
         self.client.close()
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -102,9 +103,9 @@ def test_kill_minus_9_under_load_loses_no_answer(tmp_path: Path, running: list[D
 
     payer = threading.Thread(target=pay)
     payer.start()
-    assert enough.wait(timeout=20)
+    assert enough.wait(timeout=60)
     devnet.process.kill()
-    payer.join(timeout=10)
+    payer.join(timeout=60)
     devnet.end(signal.SIGKILL)
 
     again = Devnet(tmp_path)
@@ -139,7 +140,7 @@ def test_second_process_on_the_same_data_says_why_it_ends(
 ) -> None:
     running.append(Devnet(tmp_path))
     command = [sys.executable, "-m", "custody.dev.devnet", "--data", str(tmp_path), "--port", "0"]
-    second = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
     assert "another --data" in second.stderr
     assert second.stdout == ""
@@ -159,7 +160,7 @@ def test_connection_is_kept_and_an_answer_takes_no_delayed_ack(url: str) -> None
             reply.extensions["network_stream"].get_extra_info("client_addr") for reply in replies
         }
     assert len(ports) == 1
-    assert sum(reply.elapsed.total_seconds() for reply in replies) < 1  # 2 s with 40 ms each
+    assert median(reply.elapsed.total_seconds() for reply in replies) < 0.02  # else 0.04
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_connection_is_kept_and_an_answer_takes_no_delayed_ack(url: str) -> None
 def test_body_without_length_or_too_long_is_refused(
     url: str, headers: dict[str, str], status: int
 ) -> None:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
     connection.putrequest("POST", "/")
     for name, value in headers.items():
         connection.putheader(name, value)

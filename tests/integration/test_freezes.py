@@ -229,7 +229,7 @@ async def api(house: House, tmp_path: Path) -> AsyncIterator[Served]:
 
 async def test_the_way_of_a_freeze_over_the_wire(house: House, api: Served) -> None:
     tls = api.authority.issue(Identity(Role.OFFICER, "alice"))
-    async with AsyncCustodyCalls(api.target, tls, timedelta(seconds=10)) as alice:
+    async with AsyncCustodyCalls(api.target, tls, timedelta(seconds=60)) as alice:
         made = await alice.create_freeze(freeze_by("alice", wallet="hot-sol"))
         assert (made.wallet, made.person, made.applied) == ("wallets/hot-sol", "alice", False)
         await house.step()

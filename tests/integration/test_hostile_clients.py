@@ -20,7 +20,7 @@ from custody.dev.pki import Authority
 from custody.errors import refusal_of
 from custody.identity import Identity, Role
 from policies.codes import Code
-from tests.hostile_clients import CUSTODY, FLOOD_SECONDS, Mute
+from tests.hostile_clients import CUSTODY, Mute
 from tests.hostile_server import LARGE, LIMITS
 
 ROOT = Path(__file__).parents[2]
@@ -80,13 +80,23 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
             running.kill()
 
 
-@pytest.fixture
-def api(tmp_path: Path, database: str) -> Iterator[Api]:
-    authority = Authority(tmp_path / "pki")
-    with process("tests.hostile_server", str(tmp_path / "pki"), database) as server:
+@contextmanager
+def attacked(folder: Path, dsn: str, *age: str) -> Iterator[Api]:
+    """Run the api; see tests.hostile_server."""
+    authority = Authority(folder)
+    with process("tests.hostile_server", str(folder), dsn, *age) as server:
         assert server.stdout
         port = int(server.stdout.readline())
-        yield Api(f"127.0.0.1:{port}", authority, tmp_path / "pki", server.pid)
+        yield Api(f"127.0.0.1:{port}", authority, folder, server.pid)
+
+
+@dataclass
+class Lawful:
+    """What came of lawful calls: how often one was answered, and the longest time without."""
+
+    answered: int = 0
+    gap: float = 0.0
+    cut: int = 0
 
 
 async def said(
@@ -114,15 +124,22 @@ async def until(answer: Code | str, channel: grpc.aio.Channel, method: str) -> f
     return time.monotonic() - begun
 
 
-async def serve_lawful(api: Api, slowest: list[float]) -> None:
-    """Ask for ever, over one connection and ever new ones: each call must be answered."""
+async def serve_lawful(api: Api, lawful: Lawful) -> None:
+    """Ask for ever, over one connection and ever new ones: each call must be answered.
+
+    Who is silent for a second is cut off, as the whole test is when its machine stands still.
+    """
+    last = time.monotonic()
     async with api.channel("lawful") as old:
         while True:
             async with api.channel("lawful") as new:
                 for channel in (old, old, old, new):
-                    begun = time.monotonic()
-                    assert await said(channel, seconds=LAWFUL_SECONDS) == "OK"
-                    slowest.append(time.monotonic() - begun)
+                    answer = await said(channel, seconds=HANGS_SECONDS)
+                    before, last = last, time.monotonic()
+                    lawful.gap = max(lawful.gap, last - before)
+                    lawful.answered += answer == "OK"
+                    lawful.cut += answer == "UNAVAILABLE"
+                    assert answer in {"OK", "UNAVAILABLE"}, answer
             await asyncio.sleep(0.2)  # below the rate of one identity
 
 
@@ -132,7 +149,11 @@ async def line(attacker: subprocess.Popen[str]) -> str:
 
 
 async def full_then_free(
-    api: Api, name: str, ready: asyncio.Barrier, attacker: asyncio.Future[subprocess.Popen[str]]
+    api: Api,
+    name: str,
+    ready: asyncio.Barrier,
+    attacker: asyncio.Future[subprocess.Popen[str]],
+    lawful: Lawful,
 ) -> float:
     """Return the seconds until what an attacker holds was taken from it; it never lets go.
 
@@ -149,28 +170,31 @@ async def full_then_free(
         async with asyncio.timeout(HANGS_SECONDS):
             while not (api.folder / f"{name}.full").exists():  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
-        return await until("OK", channel, method)
+        answered = lawful.answered
+        seconds = await until("OK", channel, method)
+        assert name in SILENT or lawful.answered > answered, f"{name} was the only one served"
+        return seconds
 
 
 TAKEN = {"mute": "ListWallets", "unsent": "ListWallets", "stubborn": "ListWallets"}
 WATCHED = {"stopped": "WatchWithdrawals", "unread": "WatchWithdrawals"}
 SILENT = {"mute", "unsent", "stopped"}  # sooner than by the age of their connections
 SILENT_SECONDS = 3
-LAWFUL_SECONDS = LIMITS.connection_seconds  # sooner than attackers go by themselves
 HANGS_SECONDS = 60
 
 
-async def test_callers_who_take_all_they_can(api: Api) -> None:
-    async with api.channel("lawful") as channel:
-        assert await said(channel, "ListWallets") == "OK"
-    before, slowest = api.kib("VmRSS"), list[float]()
-    lawful = asyncio.create_task(serve_lawful(api, slowest))
+async def test_callers_who_take_all_they_can(tmp_path: Path, database: str) -> None:
     with ExitStack() as stack:
+        api = stack.enter_context(attacked(tmp_path / "pki", database))
+        async with api.channel("lawful") as channel:
+            assert await said(channel, "ListWallets", HANGS_SECONDS) == "OK"
+        before, lawful = api.kib("VmRSS"), Lawful()
+        serving = asyncio.create_task(serve_lawful(api, lawful))
         holders = TAKEN | WATCHED
         ready = asyncio.Barrier(len(holders) + 1)
         started = {name: asyncio.Future[subprocess.Popen[str]]() for name in holders}
         frees = asyncio.gather(
-            *(full_then_free(api, name, ready, started[name]) for name in holders)
+            *(full_then_free(api, name, ready, started[name], lawful) for name in holders)
         )
         await ready.wait()
         for name in holders:
@@ -178,45 +202,51 @@ async def test_callers_who_take_all_they_can(api: Api) -> None:
         stack.enter_context(api.attack("oversize"))
         flood = stack.enter_context(api.attack("flood"))
         freed = await frees
-        flooded = await line(flood)
-    assert not lawful.done(), lawful
-    lawful.cancel()
+        seconds, flooded = json.loads(await line(flood))
+        assert not serving.done(), serving
+        serving.cancel()
+        grown = api.kib("VmHWM") - before
 
     # Python's message, its bytes and gRPC's copy of them, of each call that an identity may hold.
     held = 2 * LIMITS.calls_at_once + len(WATCHED) * LIMITS.streams_at_once
     bound = 3 * held * len(LARGE) // 1024 + 64 * 1024
-    grown = api.kib("VmHWM") - before
-    lawfully = f"{len(slowest)} lawful calls, the slowest {max(slowest):.2f} s"
-    sys.stdout.write(f"{grown} KiB more, bound {bound}; {lawfully}; freed after {freed}\n")
+    sys.stdout.write(f"{grown} KiB more, bound {bound}; {lawful}; freed after {freed}\n")
     assert grown < bound
-    for name, seconds in zip(TAKEN | WATCHED, freed, strict=True):
+    for name, took in zip(TAKEN | WATCHED, freed, strict=True):
         most = SILENT_SECONDS if name in SILENT else 2 * LIMITS.connection_seconds
-        assert seconds < most + max(slowest), name  # a lawful call shows how slow the machine is
-    answers = json.loads(flooded)
-    assert answers["OK"] <= LIMITS.calls_burst + LIMITS.calls_per_second * (FLOOD_SECONDS + 1)
-    assert answers.keys() == {"OK", "RESOURCE_EXHAUSTED"}
+        assert took < most + lawful.gap, name  # lawful calls show how slow the machine is
+    stood_still = lawful.gap >= LIMITS.silent_seconds
+    assert not lawful.cut or stood_still
+    assert flooded["OK"] <= LIMITS.calls_burst + LIMITS.calls_per_second * (seconds + 1)
+    cut = {"UNAVAILABLE"} if stood_still else set[str]()
+    assert {"OK", "RESOURCE_EXHAUSTED"} <= flooded.keys() <= {"OK", "RESOURCE_EXHAUSTED"} | cut
 
 
 @pytest.mark.parametrize("kind", ["without a handshake", "without a call"])
-async def test_more_connections_than_there_are_places(api: Api, kind: str) -> None:
-    host, port = api.target.split(":")
-    tls = api.authority.issue(Identity(Role.REQUESTER, "idle"))
-    async with api.channel("lawful") as old:
-        assert await said(old) == "OK"
-        before, files = api.kib("VmRSS"), api.files()
-        with ExitStack() as stack:
+async def test_more_connections_than_there_are_places(
+    tmp_path: Path, database: str, kind: str
+) -> None:
+    """Places become free because nothing is asked on them: by age they would after the test."""
+    with ExitStack() as stack:
+        api = stack.enter_context(attacked(tmp_path / "pki", database, f"{10 * HANGS_SECONDS}"))
+        host, port = api.target.split(":")
+        tls = api.authority.issue(Identity(Role.REQUESTER, "idle"))
+        async with api.channel("lawful") as old:
+            held = old.unary_stream("/grpc.health.v1.Health/Watch")(b"")  # else it is idle as well
+            await held.read()
+            assert await said(old, seconds=HANGS_SECONDS) == "OK"
+            before, files, most = api.kib("VmRSS"), api.files(), 0
             for _ in range(5 * LIMITS.connections):
                 if kind == "without a call":
                     with suppress(OSError):
                         stack.enter_context(closing(Mute(api.target, tls)))
                 else:
                     stack.enter_context(socket.create_connection((host, int(port))))
-            assert await said(old) == "OK"
-            most = api.files() - files
+                most = max(most, api.files() - files)
+            assert await said(old, seconds=HANGS_SECONDS) == "OK"
             async with api.channel("newcomer") as new:
                 waited = await until("OK", new, "ListBalances")
             grown = api.kib("VmHWM") - before
     sys.stdout.write(f"{most} held, {grown} KiB more, a newcomer waited {waited:.2f} s\n")
-    assert waited < LIMITS.connection_seconds - 1
     assert LIMITS.connections - 20 < most < LIMITS.connections + 5
     assert grown < LIMITS.connections * 256

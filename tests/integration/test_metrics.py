@@ -21,7 +21,7 @@ house = houses.house
 
 
 def scraped(address: str) -> dict[str, float]:
-    text = urlopen(f"http://{address}/metrics", timeout=5).read().decode()
+    text = urlopen(f"http://{address}/metrics", timeout=60).read().decode()
     lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in lines}
 

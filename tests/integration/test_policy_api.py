@@ -21,7 +21,7 @@ from tests.integration.served import Served, refused, served
 from tests.integration.test_policy_versions import LOOSER
 
 house = houses.house
-PATIENCE = timedelta(seconds=10)
+PATIENCE = timedelta(seconds=60)
 
 
 @pytest.fixture

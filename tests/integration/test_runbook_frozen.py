@@ -22,7 +22,7 @@ from tests.thief import steal
 
 PAGE = sections("frozen.md")
 SOL = 10**9
-WAIT = timedelta(seconds=10)
+WAIT = timedelta(seconds=60)
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from solders.transaction import VersionedTransaction
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
 from custody.watchtower import receipts
+from custody.watchtower.follow import PAUSE_SECONDS
 from tests.devnet_wallet import SOL
 from tests.factories import public
-from tests.tower_rig import AUDIT, TowerRig, passing, stranger, until
+from tests.tower_rig import AUDIT, TowerRig, passing, slow_slots, stranger, until
 
 
 @pytest.fixture
@@ -55,30 +56,32 @@ async def test_only_what_has_an_intent_counts_beyond_recall(rig: TowerRig) -> No
 
 @pytest.mark.parametrize("kind", ["plain", "failed", "v0", "second signer"])
 async def test_an_outflow_without_receipt_stops_the_leases(rig: TowerRig, kind: str) -> None:
+    async with rig.running():
+        await rig.well()
+        name = rig.send(outflow(rig, kind))
+        looks = rig.looks()
+        await until(lambda: undecided(rig) == [name])
+        assert (rig.looks() - looks) * PAUSE_SECONDS <= 2
+        assert name in rig.tower.problem(AUDIT)
+        assert name in rig.tower.problem(public("somebody"))
+
+
+def outflow(rig: TowerRig, kind: str) -> VersionedTransaction:
     wallet = rig.wallet
     match kind:
         case "plain":
-            tx = rig.sign(wallet.pay(stranger()))
+            return rig.sign(wallet.pay(stranger()))
         case "failed":
-            tx = rig.sign(wallet.pay(stranger(), 500 * SOL))
+            return rig.sign(wallet.pay(stranger(), 500 * SOL))
         case "v0":
             message = MessageV0.try_compile(
                 wallet.address, [wallet.pay(stranger())], [], wallet.newest()
             )
-            tx = VersionedTransaction(message, [wallet.key])
-        case _:
-            payer = Keypair()
-            wallet.call("requestAirdrop", [str(payer.pubkey()), SOL])
-            both = Message.new_with_blockhash(
-                [wallet.pay(stranger())], payer.pubkey(), wallet.newest()
-            )
-            tx = VersionedTransaction(both, [payer, wallet.key])
-    async with rig.running():
-        await rig.well()
-        name = rig.send(tx)
-        await until(lambda: undecided(rig) == [name], 2)
-        assert name in rig.tower.problem(AUDIT)
-        assert name in rig.tower.problem(public("somebody"))
+            return VersionedTransaction(message, [wallet.key])
+    payer = Keypair()
+    wallet.call("requestAirdrop", [str(payer.pubkey()), SOL])
+    both = Message.new_with_blockhash([wallet.pay(stranger())], payer.pubkey(), wallet.newest())
+    return VersionedTransaction(both, [payer, wallet.key])
 
 
 async def test_what_failed_on_the_chain_has_not_paid_and_never_will(rig: TowerRig) -> None:
@@ -183,18 +186,19 @@ async def test_a_killed_transfer_is_dead_once_its_nonce_is_another(rig: TowerRig
 async def test_a_blockhash_in_a_nonces_place_is_not_taken_for_dead(rig: TowerRig) -> None:
     """Custody names a recent blockhash as the nonce's value: the account never has it."""
     wallet, account = rig.wallet, rig.open_nonce()
-    tx = rig.sign(wallet.advance(account), wallet.pay(stranger()))
-    value = bytes(tx.message.recent_blockhash).hex()
-    name = str(tx.signatures[0])
-    rig.give(rig.receipt(tx, nonce_account=str(account), nonce_value=value))
     async with rig.running():
-        await rig.well()
-        settler = next(iter(rig.tower._watches.values())).settler
-        for _ in range(3):
-            await rig.seen()
-            await settler.settle()
-        assert rig.state(name) == "SENT"
-        rig.send(tx)  # it lands all the same
+        with slow_slots():
+            tx = rig.sign(wallet.advance(account), wallet.pay(stranger()))
+            value = bytes(tx.message.recent_blockhash).hex()
+            name = str(tx.signatures[0])
+            rig.give(rig.receipt(tx, nonce_account=str(account), nonce_value=value))
+            await rig.well()
+            settler = next(iter(rig.tower._watches.values())).settler
+            for _ in range(3):
+                await rig.seen()
+                await settler.settle()
+            assert rig.state(name) == "SENT"
+            rig.send(tx)  # it lands all the same
         await until(lambda: rig.state(name) == "FINAL")
 
 

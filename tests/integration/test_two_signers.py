@@ -77,7 +77,7 @@ def test_the_second_to_write_stops_before_its_answer_leaves(host: Host) -> None:
         assert other.ask(STATUS).status.locked == host.ask(STATUS).status.locked == ""
         assert signed(host, 1)
         assert not signed(other, 2)
-        assert second.wait(30) == os.EX_SOFTWARE
+        assert second.wait(60) == os.EX_SOFTWARE
         assert second.stderr
         assert WORDS in second.stderr.read()
         assert signed(host, 3)
@@ -89,7 +89,7 @@ def test_whichever_writes_first_the_other_one_stops(host: Host) -> None:
     with copied(host) as other, host.serving() as first, other.serving():
         assert signed(other, 1)
         assert not signed(host, 2)
-        assert first.wait(30) == os.EX_SOFTWARE
+        assert first.wait(60) == os.EX_SOFTWARE
 
 
 @pytest.mark.parametrize("attempt", range(4))
@@ -99,7 +99,7 @@ def test_at_the_same_time_one_answer_leaves_at_most(host: Host, attempt: int) ->
             left = list(pool.map(signed, (host, other), (1, 2)))
         assert sum(left) <= 1
         for process, answered in zip((first, second), left, strict=True):
-            assert answered or process.wait(30) == os.EX_SOFTWARE
+            assert answered or process.wait(60) == os.EX_SOFTWARE
         again = [signed(each, 3 + number) for number, each in enumerate((host, other))]
         assert sum(again) <= sum(left)
 

@@ -28,7 +28,8 @@ from tests.integration.served import Served, refused, served
 
 house = houses.house
 SEED = random.randrange(2**32)
-PATIENCE = timedelta(seconds=20)
+LAST = "the-last"  # withdrawal of all
+PATIENCE = timedelta(seconds=60)
 Response = wire.WatchWithdrawalsResponse
 
 
@@ -106,38 +107,47 @@ async def past(custody: AsyncCustodyClient, cursor: str = "") -> list[Response]:
     raise AssertionError
 
 
-async def follow(
-    custody: AsyncCustodyClient, chance: random.Random, written_by: asyncio.Event
-) -> list[Response]:
+@dataclass
+class Seen:
+    """What somebody saw until nothing came after `LAST`; that nothing came may be old news."""
+
+    responses: list[Response] = field(default_factory=list)
+    last: bool = False
+
+    def ends(self, response: Response) -> bool:
+        """Keep a response; tell whether it says that nothing came after the last withdrawal."""
+        self.responses.append(response)
+        self.last = self.last or response.withdrawal.request_id == LAST
+        return self.last and not response.event
+
+
+async def follow(custody: AsyncCustodyClient, chance: random.Random) -> list[Response]:
     """Leave off at random places, go on from the last cursor, end when nothing comes."""
-    responses, cursor, quiet = list[Response](), "", False
-    while not quiet:
+    seen, cursor = Seen(), ""
+    while True:
         left = chance.randrange(1, 9)
         async with aclosing(custody.watch_withdrawals(cursor)) as stream:
             async for response in stream:
-                quiet = written_by.is_set() and not response.event
-                responses.append(response)
+                if seen.ends(response):
+                    return seen.responses
                 cursor, left = response.cursor, left - 1
-                if left == 0 or quiet:
+                if left == 0:
                     break
-    return responses
 
 
-def follow_in_thread(custody: CustodyClient, written_by: asyncio.Event) -> list[Response]:
+def follow_in_thread(custody: CustodyClient) -> list[Response]:
     """Follow without ever leaving off."""
-    responses = list[Response]()
+    seen = Seen()
     with custody, closing(custody.watch_withdrawals()) as stream:
         for response in stream:
-            done = written_by.is_set() and not response.event
-            responses.append(response)
-            if done:
-                return responses
+            if seen.ends(response):
+                return seen.responses
     raise AssertionError
 
 
 async def test_every_change_once_in_order_over_any_breaks(house: House, api: Served) -> None:
     print(f"seed {SEED}")  # noqa: T201
-    chance, written_by = random.Random(SEED), asyncio.Event()
+    chance = random.Random(SEED)
 
     async def write() -> None:
         for _ in range(6):
@@ -148,7 +158,7 @@ async def test_every_change_once_in_order_over_any_breaks(house: House, api: Ser
 
     async def write_all() -> None:
         await asyncio.gather(write(), write(), write(), write())
-        written_by.set()
+        await house.create(request_id=LAST)
 
     tls = api.authority.issue(Identity(Role.REQUESTER, "exchange"))
     async with (
@@ -158,8 +168,8 @@ async def test_every_change_once_in_order_over_any_breaks(house: House, api: Ser
     ):
         thread = CustodyClient(target, tls, patience=PATIENCE)
         left_off, broken, _ = await asyncio.gather(
-            follow(custody, chance, written_by),
-            asyncio.to_thread(follow_in_thread, thread, written_by),
+            follow(custody, chance),
+            asyncio.to_thread(follow_in_thread, thread),
             write_all(),
         )
     log = await written(house)

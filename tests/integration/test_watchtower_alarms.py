@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import random
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from custody.watchtower.alarms import SCHEMA, Alarms
 from custody.watchtower.counters import ALARMS
 from custody.watchtower.database import Database
 from tests.factories import NOW
-from tests.integration.link import running
+from tests.integration.link import SECONDS_MAX, running
 
 HOOK = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[1])
 if (folder / "broken").exists():
+    (folder / "failed").touch()
     sys.exit(3)
 with (folder / "told").open("ab") as file:
     file.write(sys.stdin.buffer.read() + b"\\n")
@@ -48,7 +50,7 @@ def hook(folder: Path) -> tuple[str, ...]:
 async def told(folder: Path, count: int) -> list[dict[str, Any]]:
     """Return what the command was told, once it is as much."""
     file = folder / "told"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SECONDS_MAX):
         while not file.exists() or len(file.read_bytes().splitlines()) < count:  # noqa: ASYNC110 - another process's doing
             await asyncio.sleep(0.02)
     return [json.loads(line) for line in file.read_bytes().splitlines()]
@@ -80,6 +82,9 @@ async def test_what_could_not_be_told_is_told_again(
     (tmp_path / "broken").touch()
     async with telling(database, *hook(tmp_path)) as alarm:
         alarm("NODE", "stands", "look")
+        async with asyncio.timeout(SECONDS_MAX):
+            while not (tmp_path / "failed").exists():  # noqa: ASYNC110 - another process's doing
+                await asyncio.sleep(0.02)
         (tmp_path / "broken").unlink()
         assert len(await told(tmp_path, 1)) == 1
 
@@ -110,24 +115,24 @@ async def test_a_command_that_does_not_work_holds_up_nothing(
     assert "cannot be started" in reason or "took longer" in reason
 
 
-async def test_what_the_command_started_ends_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_the_command_started_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """One alarm is told again every 30 s: what each try leaves behind would fill the host."""
     monkeypatch.setattr(alarms, "COMMAND_SECONDS", 2.0)
-    script = 'sleep 1000 & echo $! > "$0"; wait'
-    reason = await alarms._run(("sh", "-c", script, str(tmp_path / "child")), b"{}")
+    seconds = str(random.uniform(1e6, 1e7))  # nobody else sleeps for so long
+    reason = await alarms._run(("sh", "-c", 'sleep "$0" & wait', seconds), b"{}")
     assert "took longer" in reason
-    async with asyncio.timeout(10):
-        while runs(int((tmp_path / "child").read_text())):  # noqa: ASYNC110 - the kernel's doing
+    async with asyncio.timeout(SECONDS_MAX):
+        while seconds in arguments():  # noqa: ASYNC110 - the kernel's doing
             await asyncio.sleep(0.02)
 
 
-def runs(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def arguments() -> set[str]:
+    """Return the arguments of all that runs; what is dead has none."""
+    found = set[str]()
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found |= {*file.read_bytes().decode(errors="replace").split("\0")}
+    return found
 
 
 async def test_an_alarm_of_no_kind_is_a_fault(database: Database) -> None:

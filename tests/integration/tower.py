@@ -3,7 +3,6 @@
 import base64
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from custody.cli.tower import Watchtower
 from custody.dev.layout import HOSTS
 from custody.dev.pki import Authority
+from custody.dev.processes import free_port
 from custody.identity import Identity, Role
 from custody.tls import TlsFiles
 from kura.watchtower.v1 import watchtower_pb2 as wire
@@ -27,7 +27,7 @@ from kura.watchtower.v1 import watchtower_pb2_grpc
 from tests.factories import key
 from tests.integration.test_devnet import Devnet
 
-SECONDS_MAX = 40.0
+SECONDS_MAX = 60.0
 T = TypeVar("T")
 CUSTODY = str(Path(sys.executable).with_name("custody"))
 
@@ -107,20 +107,20 @@ class Tower:
     def client(self, role: Role = Role.OFFICER) -> Iterator[Watchtower]:
         """The watchtower as somebody of this role asks it."""
         tls = self.authority.issue(Identity(role, "somebody"))
-        with Watchtower(f"localhost:{self.port}", tls, timedelta(seconds=15)) as tower:
+        with Watchtower(f"localhost:{self.port}", tls, timedelta(seconds=60)) as tower:
             yield tower
 
     def submit(self, receipts: list[bytes]) -> list[wire.SignedStatement]:
         """Hand receipts over as the worker does; return the acks."""
         with self.stub(Role.SERVER) as stub:
             request = wire.SubmitReceiptsRequest(receipts=receipts)
-            return list(stub.SubmitReceipts(request, timeout=10).acks)
+            return list(stub.SubmitReceipts(request, timeout=60).acks)
 
     def code_of(self, role: Role, method: str) -> grpc.StatusCode:
         """Call a method with nothing in it; return how the call ended."""
         with self.stub(role) as stub:
             try:
-                getattr(stub, method)(getattr(wire, f"{method}Request")(), timeout=10)
+                getattr(stub, method)(getattr(wire, f"{method}Request")(), timeout=60)
             except grpc.RpcError as error:
                 return error.code()
         return grpc.StatusCode.OK
@@ -166,12 +166,6 @@ def until(ask: Callable[[], T], fits: Callable[[T], object], seconds: float = SE
 def leased(status: wire.GetStatusResponse) -> bool:
     """Tell whether the signer has a lease and nothing speaks against the next."""
     return not status.signers[0].problem and bool(status.signers[0].lease_until)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def shown(value: Any) -> str:

@@ -25,7 +25,6 @@ EPOCH = "cd" * 32
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freeze, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(freeze, "WAIT_SECONDS", 0.3)
     monkeypatch.setattr(both, "PATIENCE", timedelta(seconds=0.2))
     monkeypatch.setattr("custody.cli.session.PATIENCE", timedelta(seconds=0.2))
 
@@ -105,6 +104,13 @@ def test_when_neither_takes_it_the_exit_code_says_so(
     assert "NOT FROZEN" in err
 
 
+@pytest.fixture
+def gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the signer asks once more and no longer."""
+    monkeypatch.setattr(freeze, "WAIT_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("gives_up")
 def test_a_signer_that_never_gets_it_is_not_called_frozen(
     run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, alice: Path
 ) -> None:
@@ -361,6 +367,7 @@ def test_a_file_of_other_signatures_lifts_nothing(
     assert not watchtower.sent("LiftFreezes")
 
 
+@pytest.mark.usefixtures("gives_up")
 def test_a_lift_that_neither_takes_fails(
     run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, alice: Path, lifting: Path
 ) -> None:

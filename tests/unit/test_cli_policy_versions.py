@@ -40,7 +40,6 @@ VETOED = {
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy_versions, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(policy_versions, "WAIT_SECONDS", 0.3)
 
 
 @pytest.fixture
@@ -107,8 +106,13 @@ def test_a_refused_one_says_by_whom_and_what_to_do(
 
 
 def test_a_signer_that_does_not_answer_is_told(
-    run: Run, custody: MemoryCustody, file: Path, signed: Signatures
+    run: Run,
+    custody: MemoryCustody,
+    file: Path,
+    signed: Signatures,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(policy_versions, "WAIT_SECONDS", 0.0)
     code, out, err = run("policy", "propose", file, *signed)
     assert (code, out) == (1, "")
     assert "the signer has not answered" in err
