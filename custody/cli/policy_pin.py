@@ -87,13 +87,11 @@ def _changes(file: Path) -> Iterator[tuple[Change, Signed]]:
 
 def _follows(before: Policy, file: Path, changes: Sequence[tuple[Change, Signed]]) -> Policy:
     content = file.read_bytes()
-    subject = ("policy", digest(content), before.digest)
-    under = [
-        signed
-        for change, signed in changes
-        if (change.subject, change.digest, change.previous) == subject
-    ]
-    after = open_policy(before, content, under, _ANY_TIME)
+    named = [item for item in changes if item[0].subject == "policy"]
+    named = [item for item in named if item[0].digest == digest(content)]
+    under = [signed for change, signed in named if change.previous == before.digest]
+    # Signed as following another version: open_policy says so, where nobody's would only be missing
+    after = open_policy(before, content, under or [signed for _, signed in named], _ANY_TIME)
     if isinstance(after, Refusal):
         raise CommandError(f"{file}: {after.code}: {after.message}: {_UNCHANGED}")
     return after
