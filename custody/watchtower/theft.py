@@ -35,7 +35,7 @@ _STOLEN = (
     "find out who holds the key; the freeze stays until a quorum lifts it: custody freeze list"
 )
 _WITHHELD = "the signer had signed it: find out why custody sent it without handing its receipt in"
-_UNPROVEN = "no lease is given meanwhile: look at the signer; an officer can freeze: custody freeze"
+_UNPROVEN = "no lease is given meanwhile: look at the signer; an officer can freeze all wallets"
 _USED_UP = "move what is left by hand, or raise sweep.count by a policy version"
 log = structlog.get_logger()
 
