@@ -114,8 +114,9 @@ def sign(
 
     For example: custody freeze sign --signatures lift.signatures
     """
+    asked = {*map(_digest, freezes)}
     said, known, _ = _known()
-    named = tuple(sorted({*map(_digest, freezes)} or {item.digest for item in known}))
+    named = tuple(sorted(asked or {item.digest for item in known}))
     if not named:
         raise CommandError("nothing is frozen: nothing was signed")
     if unknown := {*named} - {item.digest for item in known}:
