@@ -173,7 +173,8 @@ def _reject_unseen(  # noqa: PLR0913
 ) -> Signed:
     """Return the rejection of what only its digest is known of."""
     name, intent = own_name(config), asked.removeprefix("withdrawals/")
-    print_note(f"{error}: only the digest is shown", "yellow")
+    print_note(str(error), "yellow")
+    print_note("only the digest is shown", "yellow")
     print_record((("digest", intent), ("in words", spoken(intent))))
     if not yes:
         confirm("reject it", intent)

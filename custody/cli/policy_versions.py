@@ -208,7 +208,8 @@ def _print_version(custody: CustodyClient, change: str) -> Policy | None:
     except (CustodyRefused, CustodyUnreachableError) as error:
         if isinstance(error, CustodyRefused) and error.refusal.code is not Code.NOT_FOUND:
             raise
-        print_note(f"{error}: only the digest is shown", "yellow")
+        print_note(str(error), "yellow")
+        print_note("only the digest is shown", "yellow")
         print_record((("digest", change), ("in words", spoken(change))))
         return None
     policy = _opened(shown, change)

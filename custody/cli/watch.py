@@ -69,6 +69,8 @@ def watch(*, hook: Hook = None, remind: Remind = 1, once: Once = False) -> None:
     """
     config = settings()
     own_name(config)
+    if hook and not os.access(hook, os.X_OK):  # now, not when somebody has to be told
+        raise CommandError(f"{hook} is no program that can be run here")
     with connect(config) as custody:
         if config.policy_digest is None:
             trusted_policy(custody, config)  # warns
