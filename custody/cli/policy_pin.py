@@ -87,11 +87,16 @@ def _changes(file: Path) -> Iterator[tuple[Change, Signed]]:
 
 def _follows(before: Policy, file: Path, changes: Sequence[tuple[Change, Signed]]) -> Policy:
     content = file.read_bytes()
-    named = [item for item in changes if item[0].subject == "policy"]
-    named = [item for item in named if item[0].digest == digest(content)]
-    under = [signed for change, signed in named if change.previous == before.digest]
-    # Signed as following another version: open_policy says so, where nobody's would only be missing
-    after = open_policy(before, content, under or [signed for _, signed in named], _ANY_TIME)
+    subject = ("policy", digest(content), before.digest)
+    under = [
+        signed
+        for change, signed in changes
+        if (change.subject, change.digest, change.previous) == subject
+    ]
+    if not under and any((change.subject, change.digest) == subject[:2] for change, _ in changes):
+        words = f"{file} does not follow version {before.version}: name those between them too"
+        raise CommandError(f"{words}: {_UNCHANGED}")
+    after = open_policy(before, content, under, _ANY_TIME)
     if isinstance(after, Refusal):
         raise CommandError(f"{file}: {after.code}: {after.message}: {_UNCHANGED}")
     return after
