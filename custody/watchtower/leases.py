@@ -170,7 +170,7 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
         leases_of=seen.leases_of,
         policy_known=policy is not None,
         waiting=[name for name, _ in freezes.pending(parts, key)],
-        tighter=[name for name, _ in versions.pending(parts, key)],
+        tighter=[new.digest for new, _ in versions.pending(parts, key) if not new.vetoed_by],
         theft=freezes.theft_elsewhere(parts, key),
         unmoved=recoveries.unmoved(parts, key),
         chain=chain.problem(key),

@@ -53,7 +53,8 @@ class Facts:
     """What decides on one lease.
 
     `leases_of`: whose leases the signer says it takes. `waiting`: digests of freezes that it does
-    not have. `tighter`: digests of versions that only tighten its policy and that it has not taken.
+    not have. `tighter`: digests of versions that only tighten its policy, that it has not taken and
+    that no officer vetoed, which is the way out where it refuses one for what is not known here.
     `theft`: the audit key of another signer that a proven theft froze, "" for none.
     `unmoved`: nonce accounts that a recovery waits for. `chain`: the chain's problem.
     """

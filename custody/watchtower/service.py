@@ -162,7 +162,7 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         """Note a version; hand it over when it only tightens, else say when its delay is over."""
         changes = [_signed(change) for change in request.changes]
         known = await self._again(lambda: versions.propose(self._parts, request.file, changes))
-        if isinstance(known, versions.Proposal) and (concerned := self._waits_for(known)):
+        if isinstance(known, versions.Proposal) and (concerned := self._lacking(known)):
             await self._deliver(concerned)
             known = versions.propose(self._parts, request.file, changes)  # in force by now?
         if isinstance(known, Refusal):
@@ -225,10 +225,10 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
         """Say how everything stands."""
         return status(self._parts, self._chain, self._alarms)
 
-    def _waits_for(self, known: versions.Proposal) -> list[str]:
+    def _lacking(self, known: versions.Proposal) -> list[str]:
         """Return the connected signers whose policy a version only tightens."""
-        links, parts = self._parts.links, self._parts
-        return [key for key in links if known.digest in dict(versions.pending(parts, key))]
+        of = {key: versions.pending(self._parts, key) for key in self._parts.links}
+        return [key for key, pending in of.items() if known in (new for new, _ in pending)]
 
     async def _again(self, take: Callable[[], T | Refusal]) -> T | Refusal:
         """Take an order; when it follows something else than is known here, ask the signers first.

@@ -108,18 +108,18 @@ def waiting(parts: Parts) -> list[Proposal]:
     return [found for name in names if (found := _find(parts, name))]
 
 
-def pending(parts: Parts, audit_key: str) -> list[tuple[str, bytes]]:
-    """Return (digest, job) of what only tightens a signer's policy, the oldest first.
+def pending(parts: Parts, audit_key: str) -> list[tuple[Proposal, bytes]]:
+    """Return what only tightens a signer's policy, each with its job: the oldest first.
 
-    None that an officer vetoed: a signer may refuse it for what is not known here, and would get
-    no lease. Nothing whose signatures lapse soon: the signer's clock may be ahead.
+    What was vetoed comes last: its signer heeds no veto. Nothing whose signatures lapse soon: its clock may be ahead.
     """
     policy = parts.policies.get(audit_key)
     query = "SELECT digest, job FROM tightening JOIN proposal USING (digest)"
     query += " WHERE previous = ? AND expires > ? ORDER BY seen, digest"
     values = (policy.digest if policy else "", parts.clock() + LEASE_MS)
     rows = parts.database.rows(query, *values)
-    return [(n, job) for n, job in rows if (found := _find(parts, n)) and not found.vetoed_by]
+    found = [(known, job) for name, job in rows if (known := _find(parts, name))]
+    return sorted(found, key=lambda item: bool(item[0].vetoed_by))
 
 
 def pending_vetoes(parts: Parts, audit_key: str) -> list[tuple[str, str, bytes]]:

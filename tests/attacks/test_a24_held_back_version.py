@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from custody.identity import Role
+from custody.watchtower import versions
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower_wire
-from policies.codes import Code
+from policies.codes import Code, Refusal
 from policies.policy_file import parse_policy
-from policies.statements import LEASE_MS, Intent, Veto, decode, digest
+from policies.statements import LEASE_MS, Intent, Signed, Veto, decode, digest
 from tests.attacks.realm import CALL, SMALL, Line, Realm, code_of, fresh
 from tests.factories import HOUR, key, make_change, make_intent, public, sign
 from tests.signer_host import now
@@ -51,13 +52,17 @@ def without_the_stolen_key(file: bytes) -> bytes:
     return text.encode()
 
 
+def signatures(file: bytes, time: int) -> list[Signed]:
+    """Return its quorum's, for an hour."""
+    of = {"previous": parse_policy(file).previous, "expires": time + HOUR}
+    made = [make_change("policy", digest(file), person, **of) for person in QUORUM]
+    return [sign(key(change.person), change) for change in made]
+
+
 def request_of(file: bytes, time: int) -> tower_wire.CreatePolicyVersionRequest:
-    """Return what an officer hands to the watchtower, signed for an hour."""
-    previous = parse_policy(file).previous
+    """Return what an officer hands to the watchtower."""
     request = tower_wire.CreatePolicyVersionRequest(file=file)
-    for person in QUORUM:
-        change = make_change("policy", digest(file), person, previous=previous, expires=time + HOUR)
-        signed = sign(key(person), change)
+    for signed in signatures(file, time):
         request.changes.add(statement=signed.statement, signature=signed.signature)
     return request
 
@@ -116,11 +121,30 @@ async def test_an_officer_lets_leases_go_on(make_realm: Callable[..., Realm]) ->
         name = await remove(realm)
         await paused(realm, name)
         realm.pass_time(LEASE_MS)
-        order = sign(key("bob"), Veto(key=public("bob"), person="bob", change=name))
-        sealed = tower_wire.SignedStatement(statement=order.statement, signature=order.signature)
-        assert await realm.service.CreateVeto(tower_wire.CreateVetoRequest(veto=sealed), CALL)
+        await veto(realm, name)
         await realm.leased()
         assert realm.ask(ordered(realm)).HasField("signed")
+
+
+async def test_a_bribed_officer_keeps_it_from_no_signer(make_realm: Callable[..., Realm]) -> None:
+    """It takes the relay too: the veto came before the version did."""
+    realm = make_realm(exchange=REQUESTER_KEYS)
+    async with realm.running():
+        await realm.ready("hot-sol")
+        file = without_the_stolen_key(realm.standing().policy)
+        await veto(realm, digest(file))
+        said = versions.propose(realm.parts, file, signatures(file, realm.clock()))
+        assert isinstance(said, Refusal)
+        assert said.code is Code.POLICY_VETOED
+        realm.parts.wake()
+        await until(lambda: realm.standing().policy == file)
+        assert code_of(realm.ask(ordered(realm, STOLEN))) is Code.REQUESTER_UNKNOWN
+
+
+async def veto(realm: Realm, name: str) -> None:
+    order = sign(key("bob"), Veto(key=public("bob"), person="bob", change=name))
+    sealed = tower_wire.SignedStatement(statement=order.statement, signature=order.signature)
+    assert await realm.service.CreateVeto(tower_wire.CreateVetoRequest(veto=sealed), CALL)
 
 
 async def paused(realm: Realm, name: str) -> None:
