@@ -111,7 +111,8 @@ def waiting(parts: Parts) -> list[Proposal]:
 def pending(parts: Parts, audit_key: str) -> list[tuple[Proposal, bytes]]:
     """Return what only tightens a signer's policy, each with its job: the oldest first.
 
-    What was vetoed comes last: its signer heeds no veto. Nothing whose signatures lapse soon: its clock may be ahead.
+    What was vetoed comes last, since the signer heeds no veto of it. Nothing whose signatures lapse
+    soon: the signer's clock may be ahead.
     """
     policy = parts.policies.get(audit_key)
     query = "SELECT digest, job FROM tightening JOIN proposal USING (digest)"
