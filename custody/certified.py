@@ -63,7 +63,8 @@ def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: boo
     keys = audit_keys.get(intent.wallet, ())
     if not keys:
         words = f"cannot be checked: no audit key of {intent.wallet} is pinned"
-        raise ReceiptError(f"{words}: the settings need [audit_keys], or people's policy_digest")
+        words += ": people pin policy_digest in their settings, a backend [audit_keys]"
+        raise ReceiptError(words)
     if paid and not shown.transaction_id:
         raise ReceiptError("is of no transaction that custody shows")
     said = receipts.require(

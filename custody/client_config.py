@@ -11,6 +11,7 @@ from policies import fields
 from policies.reader import FileError, Table, read_toml
 
 T = TypeVar("T")
+PORT_MAX = 65_535
 
 
 class ConfigError(Exception):
@@ -48,11 +49,22 @@ def read_config(file: Path) -> ClientConfig:
         raise ConfigError(words) from error
 
 
+def read_address(value: object) -> str:
+    """Return host:port; ValueError for what is none."""
+    text = _text(value)
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()):
+        raise ValueError("must be host:port")
+    if int(port) > PORT_MAX:
+        raise ValueError(f"must be host:port, the port at most {PORT_MAX}")
+    return text
+
+
 def _config(file: Path, root: Table) -> ClientConfig:
     path = partial(_path, file.parent)
     return ClientConfig(
         file=file,
-        target=root.value("target", _text),
+        target=root.value("target", read_address),
         tls=TlsFiles(
             ca=root.value("ca", path),
             certificate=root.value("certificate", path),
@@ -61,7 +73,7 @@ def _config(file: Path, root: Table) -> ClientConfig:
         signing_key=_optional(root, "signing_key", path),
         name=_optional(root, "name", fields.name),
         policy_digest=_optional(root, "policy_digest", fields.digest),
-        watchtower=_optional(root, "watchtower", _text),
+        watchtower=_optional(root, "watchtower", read_address),
         audit_keys=_audit_keys(root),
     )
 

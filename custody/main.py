@@ -37,7 +37,7 @@ NOUNS = {
 app = App(
     name="custody",
     help="Kura's custody: ask for withdrawals, approve them, read policy and books.",
-    help_format="plaintext",
+    help_format="markdown",
     version=__version__,
     result_action="return_value",
 )

@@ -9,7 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    disable_created_metrics,
+    start_http_server,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -19,6 +24,7 @@ from custody.flows.status import Facts, gather, next_actions
 FACTS_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 CALLS = Counter("kura_calls", "Calls of the API.", ("method", "code"), registry=REGISTRY)
 STEPS = Counter("kura_steps", "Steps of the worker.", ("line", "outcome"), registry=REGISTRY)

@@ -13,7 +13,7 @@ from typing import TypeVar
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from custody.client_config import ConfigError
+from custody.client_config import ConfigError, read_address
 from custody.environment import VariableError, read_with_environment
 from custody.flows.parts import Fee
 from custody.limits import LINK, Limits
@@ -24,7 +24,6 @@ from policies.reader import EntryError, FileError, Table
 T = TypeVar("T")
 COMPUTE_UNITS_MAX = 1_400_000
 LIMIT_MAX = 1_000_000
-PORT_MAX = 65_535
 WORKERS_MAX = 8  # as many connections as the signer takes at once
 _PASSWORD = re.compile(r"password\s*=|//[^/@]*:[^/@]*@")
 
@@ -142,7 +141,7 @@ def read_tls(root: Table, folder: Path) -> TlsFiles:
 def _gateways(root: Table) -> tuple[str, ...]:
     gateways = root.values("gateways", read_address)
     if not 0 < len(gateways) <= WORKERS_MAX:
-        raise EntryError((*root.path, "gateways"), f"must name 1 to {WORKERS_MAX} workers")
+        raise EntryError((*root.path, "gateways"), f"must name 1 to {WORKERS_MAX}")
     return gateways
 
 
@@ -156,16 +155,6 @@ def read_tracing(root: Table) -> str:
 
 def read_log(root: Table) -> str:
     return root.value("log", _form) if "log" in root.names() else FORMATS[0]
-
-
-def read_address(value: object) -> str:
-    text = read_text(value)
-    host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()):
-        raise ValueError("must be host:port")
-    if int(port) > PORT_MAX:
-        raise ValueError(f"must be host:port, the port at most {PORT_MAX}")
-    return text
 
 
 def _form(value: object) -> str:

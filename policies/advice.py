@@ -49,7 +49,7 @@ NEXT: dict[Code, str] = {
     " start it: custody serve watchtower",
     Code.LEASE_INVALID: "nothing: the watchtower makes another; custody watchtower status",
     Code.FROZEN: "a quorum lifts it when the cause is known: custody freeze list, then lift",
-    Code.FREEZE_INVALID: "an officer freezes with custody freeze create",
+    Code.FREEZE_INVALID: "correct what is named here, in doubt custody freeze create all",
     Code.UNFREEZE_INVALID: "a quorum signs the same list: custody freeze lift",
     Code.EPOCH_PASSED: "sign it anew, for what is frozen now: custody freeze list",
     Code.DEAD_INVALID: "look at the watchtower's key in the policy: custody watchtower status",

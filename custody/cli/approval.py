@@ -65,7 +65,10 @@ def list_pending() -> None:
         shown = list(custody.list_pending_approvals())
     file = config.file.with_suffix(".listed.json")
     past, now = recall(file), dict[str, list[str]]()
-    print_table(_HEAD, [_row(item, policy, config.name, past, now) for item in shown])
+    if shown:
+        print_table(_HEAD, [_row(item, policy, config.name, past, now) for item in shown])
+    else:
+        print_line("nothing waits for officers")
     keep(file, now)
     for name in sorted(past.keys() - {item.name for item in shown}):
         print_note(f"no longer waits for officers: {name}; custody withdrawal show tells why")

@@ -48,8 +48,8 @@ def ask_both(
         print_note(
             f'WARNING: {config.file}: set watchtower = "host:port": it was not asked', "bold"
         )
-    said = _answer("custody", first)
-    return said, _answer("the watchtower", second) if second else None
+    said = _answer(first)
+    return said, _answer(second) if second else None
 
 
 def deliver(
@@ -66,11 +66,11 @@ def deliver(
     return [item for _, item in taken]
 
 
-def _answer(who: str, future: Future[T]) -> T | None:
+def _answer(future: Future[T]) -> T | None:
     error = future.exception()
     if error is None:
         return future.result()
-    words = words_of(error, who) if isinstance(error, Exception) else None
+    words = words_of(error) if isinstance(error, Exception) else None
     if words is None:
         raise error
     for number, line in enumerate(words):

@@ -80,7 +80,8 @@ def create(
     if deliver(config, in_custody, in_watchtower):
         print_line("what is frozen: custody freeze list")
         return 0
-    print_note("NOT FROZEN: nobody took it. Try again, and tell the other officers", "bold red")
+    words = "NOT FROZEN: nobody took it. Try again, tell the other officers, and have the operator"
+    print_note(f"{words} of the signer's host stop the relay: then nothing is signed", "bold red")
     return 1
 
 
@@ -222,4 +223,5 @@ def _digest(text: str) -> str:
     try:
         return fields.digest(text.removeprefix("freezes/"))
     except ValueError as error:
-        raise CommandError(f"{text} is no freeze's digest: {error}") from error
+        words = f"{text} is no freeze's digest: {error}"
+        raise CommandError(f"{words}; custody freeze list shows them") from error

@@ -18,7 +18,7 @@ def create(
     /,
     *,
     no_passphrase: Annotated[
-        bool, Parameter(negative=(), help="Leave it open: for a backend that starts by itself.")
+        bool, Parameter(negative=(), help="Leave it open: for a process that starts by itself.")
     ] = False,
 ) -> None:
     """Make an Ed25519 signing key and print its public half, which goes into the policy.

@@ -93,6 +93,9 @@ def _follows(before: Policy, file: Path, changes: Sequence[tuple[Change, Signed]
         for change, signed in changes
         if (change.subject, change.digest, change.previous) == subject
     ]
+    if not under and any((change.subject, change.digest) == subject[:2] for change, _ in changes):
+        words = f"{file} does not follow version {before.version}: name those between them too"
+        raise CommandError(f"{words}: {_UNCHANGED}")
     after = open_policy(before, content, under, _ANY_TIME)
     if isinstance(after, Refusal):
         raise CommandError(f"{file}: {after.code}: {after.message}: {_UNCHANGED}")

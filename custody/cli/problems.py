@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import grpc
 
 from custody.cli.session import CommandError
+from custody.cli.tower import WatchtowerRefused
 from custody.cli.trust import RefusedAnywayError, UntrustedError
 from custody.client import (
     ConfigError,
@@ -32,11 +33,13 @@ _IN_WORDS = (
 )
 
 
-def words_of(error: Exception, who: str = "custody") -> Sequence[str] | None:
-    """Return the lines to print, None for what nobody foresaw; `who` was asked."""
+def words_of(error: Exception) -> Sequence[str] | None:
+    """Return the lines to print, None for what nobody foresaw."""
     match error:
+        case WatchtowerRefused():
+            return refusal_words("the watchtower refused", error.refusal)
         case CustodyRefused():
-            return refusal_words(f"{who} refused", error.refusal)
+            return refusal_words("custody refused", error.refusal)
         case WatchtowerUnreachableError():
             return (str(error), f"next: {NEXT[Code.WATCHTOWER_UNREACHABLE]}")
         case RefusedAnywayError():

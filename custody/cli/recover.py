@@ -18,8 +18,8 @@ from custody.cli.changes import (
 )
 from custody.cli.confirm import confirm
 from custody.cli.output import print_line, print_record, spoken, utc
-from custody.cli.session import PATIENCE, CommandError, settings, unix_ms
-from custody.cli.tower import Watchtower
+from custody.cli.session import CommandError, settings, unix_ms
+from custody.cli.tower import open_watchtower
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.reader import FileError
@@ -90,10 +90,8 @@ def submit(
     For example: custody recover submit recover.json --signatures recover.sig
     """
     config, recover, signed = settings(), _opened(file), read_signatures(signatures)
-    if config.watchtower is None:
-        raise CommandError(f'{config.file}: set watchtower = "host:port"')
-    print_record(_rows(recover))
-    with Watchtower(config.watchtower, config.tls, PATIENCE) as watchtower:
+    with open_watchtower(config) as watchtower:
+        print_record(_rows(recover))
         watchtower.create_recovery(encode(recover), signed)
     print_line("watchtower: noted; a lease comes once every nonce is advanced (custody status)")
 

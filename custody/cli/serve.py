@@ -78,7 +78,7 @@ def worker(settings: Settings) -> None:
 
 @app.command
 def relay(settings: Settings) -> None:
-    """Carry frames from the worker to the signer: custody serve relay --settings relay.toml."""
+    """Carry frames from worker and watchtower to signer: custody serve relay --settings FILE."""
     chosen = read_settings(settings, "relay", relay_settings)
     credentials = chosen.tls.channel_credentials()
     ready = f"relay ready, dialling {', '.join(chosen.gateways)}"

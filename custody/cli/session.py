@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import cached_property
 from getpass import GetPassWarning, getpass
 from pathlib import Path
 from threading import Timer
@@ -60,30 +61,45 @@ def certified(shown: wire.Withdrawal, policy: Policy, config: ClientConfig) -> w
     return shown
 
 
-class _SpokenClient(CustodyClient):
-    """Says once that it waits, when an answer does not come soon.
+class Wait:
+    """Says once for whom it waits, when an answer does not come soon."""
 
-    What it shows is certified on the screen, by the pinned policy (see `certified`).
-    """
+    def __init__(self, whom: str) -> None:
+        self._whom, self._said = whom, False
 
-    _silent = True
-
-    def _call(self, ask: Ask[T]) -> T:
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Wait inside."""
         timer = Timer(SILENCE_SECONDS, self._say)
         timer.daemon = True
         timer.start()
         try:
-            return super()._call(ask)
+            yield
         finally:
             timer.cancel()
 
+    def _say(self) -> None:
+        if not self._said:
+            self._said = True
+            print_note(f"waiting for {self._whom} ...")
+
+
+class _SpokenClient(CustodyClient):
+    """Says once that it waits.
+
+    What it shows is certified on the screen, by the pinned policy (see `certified`).
+    """
+
+    @cached_property
+    def _wait(self) -> Wait:
+        return Wait(f"custody at {self._target}")
+
+    def _call(self, ask: Ask[T]) -> T:
+        with self._wait.told():
+            return super()._call(ask)
+
     def _certify(self, answer: T, names: Sequence[str] = ()) -> T:  # noqa: ARG002
         return answer
-
-    def _say(self) -> None:
-        if self._silent:
-            self._silent = False
-            print_note(f"waiting for custody at {self._target} ...")
 
 
 def own_key(config: ClientConfig) -> SigningKey:

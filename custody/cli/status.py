@@ -29,20 +29,10 @@ def status() -> int:
         except CustodyRefused:  # no signer yet: amounts stay base units
             policy = None
     now = shown.now.ToDatetime(UTC)
-    print_table(
-        ("STATE", "WAITS FOR", "HOW MANY", "OLDEST", "TRIED AGAIN", "WHAT ENDS IT"),
-        [
-            (
-                _state(row.state),
-                row.waiting_for,
-                str(row.count),
-                _ago(now, row.oldest_create_time),
-                _at(row.earliest_time) if row.HasField("earliest_time") else "",
-                row.next,
-            )
-            for row in shown.queue
-        ],
-    )
+    if shown.queue:
+        _print_queue(shown)
+    else:
+        print_line("no withdrawal is under way")
     for signer in shown.signers:
         print_record(
             (
@@ -77,6 +67,24 @@ def status() -> int:
     if not shown.next_actions:
         print_line("nothing to do")
     return 1 if shown.next_actions else 0
+
+
+def _print_queue(shown: wire.GetStatusResponse) -> None:
+    now = shown.now.ToDatetime(UTC)
+    print_table(
+        ("STATE", "WAITS FOR", "HOW MANY", "OLDEST", "TRIED AGAIN", "WHAT ENDS IT"),
+        [
+            (
+                _state(row.state),
+                row.waiting_for,
+                str(row.count),
+                _ago(now, row.oldest_create_time),
+                _at(row.earliest_time) if row.HasField("earliest_time") else "",
+                row.next,
+            )
+            for row in shown.queue
+        ],
+    )
 
 
 def _watched(now: datetime, signer: wire.SignerStatus) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,8 @@ import grpc
 
 from custody import answers
 from custody.answers import CustodyRefused
+from custody.cli.session import PATIENCE, Wait
+from custody.client_config import ClientConfig, ConfigError
 from custody.errors import refusal_of
 from custody.retrying import ATTEMPT_SECONDS, retrying
 from custody.tls import TlsFiles
@@ -16,6 +18,18 @@ from custody.watchtower_client import WatchtowerUnreachableError
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2_grpc
 from policies.statements import Signed
+
+
+class WatchtowerRefused(CustodyRefused):
+    """The watchtower said no."""
+
+
+def open_watchtower(config: ClientConfig) -> "Watchtower":
+    """Return a connection to the one that the settings name; ConfigError without a name."""
+    if config.watchtower is None:
+        words = 'this asks the watchtower: add the line watchtower = "host:port", with its address'
+        raise ConfigError(f"{config.file}: {words}")
+    return Watchtower(config.watchtower, config.tls, PATIENCE)
 
 
 class Watchtower:
@@ -26,6 +40,7 @@ class Watchtower:
 
     def __init__(self, target: str, tls: TlsFiles, patience: timedelta) -> None:
         self._target, self._patience = target, patience
+        self._wait = Wait(f"the watchtower at {target}")
         credentials = tls.channel_credentials()
         self._channel = grpc.secure_channel(target, credentials, options=answers.OPTIONS)
         self._stub: Any = watchtower_pb2_grpc.WatchtowerStub(self._channel)
@@ -78,14 +93,15 @@ class Watchtower:
     def _call(self, method: str, request: Any) -> Any:
         call = getattr(self._stub, method)
         try:
-            return retrying(
-                lambda seconds: call(request, timeout=seconds),
-                self._patience.total_seconds(),
-                ATTEMPT_SECONDS,
-            )
+            with self._wait.told():
+                return retrying(
+                    lambda seconds: call(request, timeout=seconds),
+                    self._patience.total_seconds(),
+                    ATTEMPT_SECONDS,
+                )
         except grpc.RpcError as error:
             if refusal := refusal_of(error):
-                raise CustodyRefused(refusal) from error
+                raise WatchtowerRefused(refusal) from error
             why = answers.no_answer(error.code(), error.details())
             raise WatchtowerUnreachableError(f"the watchtower at {self._target}: {why}") from error
 

@@ -7,9 +7,8 @@ from cyclopts import App, Parameter
 from google.protobuf.json_format import MessageToDict
 
 from custody.cli.output import print_line, print_record, print_table, utc
-from custody.cli.session import PATIENCE, settings
-from custody.cli.tower import Watchtower
-from custody.client import ConfigError
+from custody.cli.session import settings
+from custody.cli.tower import open_watchtower
 from kura.watchtower.v1 import watchtower_pb2 as wire
 from policies.freezes import ALL_WALLETS
 
@@ -28,11 +27,7 @@ def status(
 
     For example: custody watchtower status
     """
-    config = settings()
-    if config.watchtower is None:
-        words = f"{config.file}: this asks the watchtower: watchtower must be its host:port"
-        raise ConfigError(words)
-    with Watchtower(config.watchtower, config.tls, PATIENCE) as tower:
+    with open_watchtower(settings()) as tower:
         shown = tower.get_status()
     if as_json:
         print_line(json.dumps(MessageToDict(shown, always_print_fields_with_no_presence=True)))

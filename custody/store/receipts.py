@@ -21,7 +21,7 @@ class Held:
 
 _ACKNOWLEDGE: dict[str, LiteralString] = {
     "withdrawal": "UPDATE withdrawal SET acknowledged = true, retry_at = now(),"
-    " waiting_for = CASE WHEN state = 'SIGNED' THEN '' ELSE waiting_for END"
+    " waiting_for = CASE WHEN state IN ('SIGNED', 'ENDING') THEN '' ELSE waiting_for END"
     " WHERE (digest, receipt) = (%s, %s)",
     "opening": "UPDATE nonce SET acknowledged = true, retry_at = now()"
     " WHERE (opening_id, opening_receipt) = (%s, %s)",
@@ -30,7 +30,7 @@ _ACKNOWLEDGE: dict[str, LiteralString] = {
 }
 _PUT_OFF: dict[str, LiteralString] = {
     "withdrawal": "UPDATE withdrawal SET retry_at = now() + %s,"
-    " waiting_for = CASE WHEN state = 'SIGNED' THEN 'LEASE' ELSE waiting_for END"
+    " waiting_for = CASE WHEN state IN ('SIGNED', 'ENDING') THEN 'LEASE' ELSE waiting_for END"
     " WHERE (digest, receipt) = (%s, %s) AND NOT acknowledged",
     "opening": "UPDATE nonce SET retry_at = now() + %s"
     " WHERE (opening_id, opening_receipt) = (%s, %s)",
@@ -61,7 +61,7 @@ async def acknowledge(connection: Connection, held: Held) -> None:
 
 
 async def put_off(connection: Connection, several: Sequence[Held], seconds: float) -> None:
-    """Hand these over again in so many seconds; what is signed waits for LEASE until then."""
+    """Hand these over again in so many seconds; what is signed, or killed, waits for LEASE then."""
     pause = timedelta(seconds=seconds)
     for held in several:
         await connection.execute(_PUT_OFF[held.what], (pause, held.name, held.receipt))

@@ -83,7 +83,7 @@ async def queues(connection: Connection) -> list[Queue]:
 
 
 async def signers(connection: Connection) -> list[SignerSeen]:
-    """Return every signer that ever answered, the latest first; see signers.latest."""
+    """Return every signer that ever answered, the latest first, by the clock as signers.latest."""
     query = (
         "SELECT audit_key, policy, policy_digest, book_version, locked, locked_message, proposals,"
         " freezes, lease_until, watchtower, seen,"
@@ -92,7 +92,7 @@ async def signers(connection: Connection) -> list[SignerSeen]:
         " FROM signer"
     )
     async with connection.cursor(row_factory=kwargs_row(_signer)) as cursor:
-        await cursor.execute(query + " WHERE seen <= now() ORDER BY seen DESC")
+        await cursor.execute(query + " WHERE seen <= clock_timestamp() ORDER BY seen DESC")
         return await cursor.fetchall()
 
 

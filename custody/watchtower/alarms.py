@@ -52,6 +52,8 @@ class Alarms:
     ) -> None:
         self._database, self._clock, self._command = database, clock, command
         self._raised = asyncio.Event()
+        for kind in KINDS:
+            ALARMS.labels(kind)  # from 0 on: Prometheus sees no rise in a first value
 
     def __call__(  # noqa: PLR0913 - see parts.Alarm
         self,

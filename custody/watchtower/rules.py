@@ -73,8 +73,7 @@ def journal_problem(seen: Seen | None, hello: Hello) -> Problem | None:
     """Return what is wrong with the journal that a signer is at; None for its first or next.
 
     Entries between two sights are not compared: the head of each covers all before it, but only
-    the signer can tell. At the same sequence the heads must be one. HELLO answers no question, so a
-    relay that plays an old one again looks like a rollback too: it can stop signing, not start it.
+    the signer can tell. At the same sequence the heads must be one.
     """
     if seen is None:
         return None

@@ -1,11 +1,12 @@
 """The watchtower's settings: watchtower.toml and KURA_WATCHTOWER_…, read once at start."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from custody.client_config import read_address
 from custody.limits import LINK, Limits
 from custody.settings import (
-    read_address,
     read_limits,
     read_log,
     read_metrics,
@@ -70,4 +71,6 @@ def _some(root: Table, name: str, values: tuple[str, ...], most: int) -> tuple[s
 def _command(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(x, str) for x in value):
         raise ValueError("must be a list of a program and its arguments")
+    if shutil.which(value[0]) is None:
+        raise ValueError(f"{value[0]} is no program that can be run here")
     return tuple(value)

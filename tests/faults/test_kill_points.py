@@ -119,18 +119,14 @@ def kill(system: System, made: wire.Withdrawal) -> wire.Withdrawal:
     """Do as an operator does, who sees no error; return the withdrawal at its end.
 
     The watchtower comes back once the kill was answered: what one that died with the api did not
-    commit may be paid before it is asked again.
+    commit may be paid before it is asked again. If the advance is final before it has seen the
+    nonce's value, it calls the transfer dead after 300 blocks, which are two minutes.
     """
     with system.client("operator") as operator:
         operator.kill_withdrawal(made.name)
     system.start("watchtower")
-
-    def look() -> wire.Withdrawal | None:
-        with system.client("exchange") as custody:
-            seen = custody.get_withdrawal(made.name)
-        return seen if state_of(seen).ended else None
-
-    return system.until("its end", look)
+    with system.client("exchange") as custody:
+        return custody.wait(made.name)
 
 
 @pytest.mark.parametrize("point", KILLS)

@@ -2,7 +2,7 @@
 
 from custody.flows import decide
 from custody.flows.sign import claim
-from custody.store import signers
+from custody.store import signers, status
 from custody.store.withdrawals import Row
 from policies.codes import Code, Refusal
 from policies.statements import Cancel, Signed
@@ -49,6 +49,7 @@ async def test_a_signer_seen_after_the_transaction_began_is_one(house: House) ->
         async with house.parts.database.transaction() as late:
             await late.execute("UPDATE signer SET seen = now()")
         assert await signers.latest(early) is not None
+        assert await status.signers(early)
 
 
 async def test_an_officer_may_change_to_a_rejection(house: House) -> None:

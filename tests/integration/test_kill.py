@@ -331,6 +331,18 @@ async def test_a_node_that_lies_about_a_nonce_does_not_make_it_advanced(house: H
     assert (balance.total, balance.in_use) == (await house.on_chain(house.wallet), 0)
 
 
+async def test_a_killed_one_says_that_it_waits_for_the_watchtower_to_know_it(house: House) -> None:
+    row = await signed(house)
+    house.tower.silent = True
+    await killed(house, row)
+    await receipts.hand_over(house.parts)
+    waiting = await house.row(row)
+    assert (waiting.state, waiting.waiting_for) == ("ENDING", "LEASE")
+    house.tower.silent = False
+    await house.step()
+    assert (await house.row(row)).state == "FAILED"
+
+
 async def test_silence_of_the_watchtower_pauses_and_passes(house: House) -> None:
     row = await signed(house)
     house.tower.silent = True

@@ -56,6 +56,14 @@ async def told(folder: Path, count: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_bytes().splitlines()]
 
 
+async def test_each_kind_is_counted_from_zero_on(database: Database) -> None:
+    async with telling(database):
+        pass
+    (family,) = ALARMS.collect()
+    counted = {item.labels["kind"] for item in family.samples if item.name.endswith("_total")}
+    assert counted == {*alarms.KINDS}
+
+
 async def test_each_alarm_is_told_once_whole(database: Database, tmp_path: Path) -> None:
     async with telling(database, *hook(tmp_path)) as alarm:
         for _ in range(2):  # the same transaction is one alarm

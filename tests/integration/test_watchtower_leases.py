@@ -29,6 +29,7 @@ from custody.watchtower.status import problem_of
 from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower_wire
+from policies.freezes import WATCHTOWER
 from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.statements import LEASE_MS, Hello, Signed, Veto, decode, digest
@@ -596,6 +597,23 @@ async def test_a_relay_that_drops_a_rejection_and_says_it_was_taken_gets_no_leas
         around.drops_rejections = False
         await around.leased()
         assert held(around) == {digest(order.statement)}
+
+
+async def test_a_rejection_that_a_signer_cannot_keep_does_not_save_its_lease_from_a_theft(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = public("other-audit")
+    theft = wire.Freeze(digest="ab" * 32, wallet="*", person=WATCHTOWER)
+    async with around.running():
+        await around.leased()
+        monkeypatch.setattr("signer.rejections.REJECTIONS_MAX", 0)
+        rejections.reject(around.parts, no())
+        await around.refused(Cause.SIGNER, "which did not come here")
+        assert around.status().lease_until
+        around.parts.audit_keys |= {other}
+        with around.parts.database.transaction() as db:
+            freezes.compare(db, other, "", [theft])
+        await around.until(lambda: not around.status().lease_until)
 
 
 async def test_more_rejections_than_one_frame_takes_all_reach_the_guard(

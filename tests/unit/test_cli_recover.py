@@ -186,5 +186,5 @@ def test_a_recovery_without_a_watchtower_in_the_settings_is_sent_to_nobody(
 ) -> None:
     config_file(tmp_path, "alice")
     code, _, err = run(*submitting)
-    assert (code, 'set watchtower = "host:port"' in err) == (1, True)
+    assert (code, 'add the line watchtower = "host:port"' in err) == (1, True)
     assert custody.calls == []

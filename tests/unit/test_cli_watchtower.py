@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from kura.watchtower.v1 import watchtower_pb2 as wire
+from policies.codes import Code, Refusal
 from policies.statements import digest
 from tests.factories import policy_file
-from tests.memory_custody import MemoryCustody, config_file
+from tests.memory_custody import MemoryCustody, config_file, refuse
 from tests.memory_watchtower import TARGET, MemoryWatchtower, serve_both
 
 Run = Callable[..., tuple[int, str, str]]
@@ -110,10 +111,19 @@ def test_running_is_zero_and_json_is_whole(
     assert told["freezes"][0]["applied"] is False
 
 
+def test_a_refusal_is_the_watchtowers_own(
+    run: Run, alice: Path, watchtower: MemoryWatchtower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchtower, "get_status", lambda _: refuse(Refusal(Code.ROLE_DENIED, "no")))
+    code, out, err = run("--config", alice, "watchtower", "status")
+    assert (code, out) == (1, "")
+    assert err.startswith("the watchtower refused: ROLE_DENIED\n")
+
+
 def test_without_its_address_the_setting_is_named(
     run: Run, tmp_path: Path, watchtower: MemoryWatchtower
 ) -> None:
     file = config_file(tmp_path, "alice", digest(policy_file()))
     code, _, err = run("--config", file, "watchtower", "status")
     assert code == 1
-    assert "watchtower must be its host:port" in err
+    assert 'add the line watchtower = "host:port"' in err

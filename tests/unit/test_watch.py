@@ -186,6 +186,10 @@ def test_a_list_says_what_changed_since_last_time(
     assert row().split()[0] == "20"
     custody.withdrawals[pending].approvals.pop()
     assert row().startswith("changed: no more approve by bob  20 SOL")
+    gone = custody.withdrawals.pop(pending)
+    assert run(*command)[1] == "nothing waits for officers\n"
+    custody.withdrawals[pending] = gone
+    assert row().startswith("new")
     del custody.withdrawals[pending]
     told = f"no longer waits for officers: {pending};"
     assert [told in run(*command)[2] for _ in range(2)] == [True, False]

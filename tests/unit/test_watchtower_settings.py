@@ -35,7 +35,7 @@ def test_paths_are_beside_the_file_and_the_rest_is_optional(tmp_path: Path) -> N
     assert settings.key == tmp_path / "watchtower.pem"
     assert settings.data == tmp_path / "watchtower.sqlite"
     assert (settings.alarm_command, settings.metrics, settings.tracing) == ((), "", "")
-    command = ["page", "-H", "a", "-H", "b"]
+    command = ["sh", "-H", "a", "-H", "b"]
     assert read(tmp_path, alarm_command=command).alarm_command == tuple(command)
 
 
@@ -59,6 +59,7 @@ def test_the_environment_stands_above_the_file(
         ({"data": None}, "data"),
         ({"alarm_command": "page"}, "must be a list of a program"),
         ({"alarm_command": []}, "must be a list of a program"),
+        ({"alarm_command": ["/nonexistent/page"]}, "/nonexistent/page is no program that can be"),
         ({"more": "x"}, "more"),
     ],
 )
