@@ -6,11 +6,12 @@ from policies.statements import digest
 from signer.chains.solana_address import encode_address
 from signer.hsm import Token
 from tests import softhsm
-from tests.factories import key, policy_file, rule_text, wallet_text
+from tests.factories import key, policy_file, public, rule_text, wallet_text
 from tests.signer_host import Host, signatures
 
 WALLETS = ("hot-sol", "hot-two")
 QUORUM = ("alice", "carol")
+REQUESTER_KEYS = [public("exchange"), public("exchange-2")]
 POOL = 64  # nonce accounts of each wallet
 SWEEPS = 96  # twelve ladders; the wallet that is stolen is the first
 SWEEP_FEE = 10_000_000  # lamports
@@ -38,6 +39,7 @@ def genesis(host: Host, watchtower: str) -> str:
         key_origin="import",
         nonce_pool=POOL,
         watchtower=watchtower,
+        exchange=REQUESTER_KEYS,
         sweep_fee="0.01 SOL",
         sweep_count=SWEEPS,
         more=two + rule_text("customers-two", wallet=WALLETS[1]),

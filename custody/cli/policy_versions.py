@@ -51,8 +51,9 @@ def add_to(app: App) -> None:
 def propose(file: File, /, *, signatures: Signatures) -> int:
     """Hand a signed policy version to signer and watchtower, and say when it is in force.
 
-    One that only tightens is in force at once; any other waits for the delay that the version in
-    force sets, and then comes into force by itself unless an officer vetoes it.
+    One that only tightens is in force at once, and reaches the signer by the watchtower too; any
+    other waits for the delay that the version in force sets, and then comes into force by itself
+    unless an officer vetoes it.
 
     For example: custody policy propose policy-2.toml --signatures policy-2.signatures
     """
@@ -157,11 +158,13 @@ def _hand_over(file: Path, signatures: Path) -> list[Taken]:
     def in_watchtower(watchtower: Watchtower) -> Taken:
         earliest = watchtower.create_policy_version(content, changes)
         if not earliest:
-            return Taken("in force already")
+            return Taken("in force")
         if earliest <= unix_ms():
             return Taken("noted; its delay is over", done=False)
-        words = f"noted; if it does more than tighten, its delay is over at {utc(earliest)}"
-        return Taken(words, done=False)
+        words = (
+            "noted; the signer gets it from there if it only tightens, else its delay is over at"
+        )
+        return Taken(f"{words} {utc(earliest)}", done=False)
 
     return deliver(settings(), in_custody, in_watchtower)
 

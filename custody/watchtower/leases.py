@@ -78,6 +78,9 @@ async def deliver(parts: Parts, link: Link) -> None:
     if waiting := rejections.pending(parts, key):  # before a lease, and also where none is given
         for result in await link.gateway.ask([job for _, job in waiting]):
             _is_refused(result, "rejection")
+    for _, job in versions.pending(parts, key):  # after one that is taken no other follows
+        if not _is_refused(await _ask(link, job), "policy version"):
+            break
 
 
 async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
@@ -167,6 +170,7 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
         leases_of=seen.leases_of,
         policy_known=policy is not None,
         waiting=[name for name, _ in freezes.pending(parts, key)],
+        tighter=[new.digest for new, _ in versions.pending(parts, key) if not new.vetoed_by],
         theft=freezes.theft_elsewhere(parts, key),
         unmoved=recoveries.unmoved(parts, key),
         chain=chain.problem(key),

@@ -53,7 +53,9 @@ class Facts:
     """What decides on one lease.
 
     `leases_of`: whose leases the signer says it takes. `waiting`: digests of freezes that it does
-    not have. `theft`: the audit key of another signer that a proven theft froze, "" for none.
+    not have. `tighter`: digests of versions that only tighten its policy, that it has not taken and
+    that no officer vetoed, which is the way out where it refuses one for what is not known here.
+    `theft`: the audit key of another signer that a proven theft froze, "" for none.
     `unmoved`: nonce accounts that a recovery waits for. `chain`: the chain's problem.
     """
 
@@ -61,6 +63,7 @@ class Facts:
     leases_of: str
     policy_known: bool
     waiting: Sequence[str]
+    tighter: Sequence[str]
     theft: str
     unmoved: Sequence[str]
     chain: str
@@ -99,6 +102,10 @@ def lease_problem(facts: Facts) -> Problem | None:
     if facts.waiting:
         words = f"the signer has not taken {len(facts.waiting)} freezes, such as {facts.waiting[0]}"
         return Problem(Cause.FREEZE, f"{words}: sign it anew if freezes were lifted, or lift it")
+    if facts.tighter:
+        words = f"the signer has not taken policy version {facts.tighter[0]}, which only tightens"
+        words += ": look at its relay; if the signer refuses it, as this watchtower's log says, one"
+        return Problem(Cause.POLICY, f"{words} officer lets leases go on: custody policy veto")
     if facts.theft:
         words = f"a theft from the signer {facts.theft} was proven, so that no other signs either"
         return Problem(Cause.THEFT, f"{words}: a quorum lifts its freeze: custody freeze list")

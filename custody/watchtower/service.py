@@ -159,9 +159,12 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
     async def CreatePolicyVersion(  # noqa: N802
         self, request: wire.CreatePolicyVersionRequest
     ) -> wire.CreatePolicyVersionResponse | Refusal:
-        """Note a version at its first sight, and say when its delay is over."""
+        """Note a version; hand it over when it only tightens, else say when its delay is over."""
         changes = [_signed(change) for change in request.changes]
         known = await self._again(lambda: versions.propose(self._parts, request.file, changes))
+        if isinstance(known, versions.Proposal) and (concerned := self._lacking(known)):
+            await self._deliver(concerned)
+            known = versions.propose(self._parts, request.file, changes)  # in force by now?
         if isinstance(known, Refusal):
             return known
         if known is None:
@@ -221,6 +224,11 @@ class Service(watchtower_pb2_grpc.WatchtowerServicer):
     ) -> wire.GetStatusResponse:
         """Say how everything stands."""
         return status(self._parts, self._chain, self._alarms)
+
+    def _lacking(self, known: versions.Proposal) -> list[str]:
+        """Return the connected signers whose policy a version only tightens."""
+        of = {key: versions.pending(self._parts, key) for key in self._parts.links}
+        return [key for key, pending in of.items() if known in (new for new, _ in pending)]
 
     async def _again(self, take: Callable[[], T | Refusal]) -> T | Refusal:
         """Take an order; when it follows something else than is known here, ask the signers first.

@@ -1,7 +1,9 @@
-"""Policy versions that wait, and vetoes.
+"""Policy versions that wait or only tighten, and vetoes.
 
 The delay counts from when this watchtower first saw the version with its quorum's signatures, and
 that moment is on the disk. The signer decides by its policy; `elapsed` only says that time passed.
+One that only tightens is handed to the signer in each round, until its signed HELLO names another
+policy, or the signatures lapse.
 """
 
 import sqlite3
@@ -13,9 +15,10 @@ from custody.watchtower.parts import Parts
 from kura.signer.v1 import signer_pb2 as wire
 from policies.changes import open_policy, open_veto
 from policies.codes import Code, Refusal
+from policies.differences import only_tightens
 from policies.policy import Policy
 from policies.policy_file import parse_policy
-from policies.statements import Elapsed, Signed, Veto, digest
+from policies.statements import LEASE_MS, Change, Elapsed, Signed, Veto, decode, digest
 
 VETOES_MAX = 64  # of one person, as the signer holds it
 PROPOSALS_MAX = 64  # of one version in force
@@ -24,6 +27,9 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS proposal (
   digest TEXT PRIMARY KEY, previous TEXT NOT NULL, file BLOB NOT NULL, seen INTEGER NOT NULL,
   earliest INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS tightening (
+  digest TEXT PRIMARY KEY REFERENCES proposal, expires INTEGER NOT NULL, job BLOB NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS veto (
   change TEXT NOT NULL, person TEXT NOT NULL, previous TEXT NOT NULL, job BLOB NOT NULL,
@@ -41,6 +47,7 @@ class Proposal:
     """A version that waits. `earliest` in Unix ms; `vetoed_by` counts those it does not remove."""
 
     digest: str
+    previous: str
     earliest: int
     vetoed_by: tuple[str, ...]
 
@@ -48,15 +55,15 @@ class Proposal:
 def propose(parts: Parts, file: bytes, changes: Sequence[Signed]) -> Proposal | Refusal | None:
     """Note a version at its first sight, and return how it stands; POLICY_VETOED when vetoed.
 
-    None for a version that is in force already.
+    None for a version that is in force already, and that no signer waits for.
     """
-    name = digest(file)
-    if name in {policy.digest for policy in parts.policies.values()}:
+    name, refusal = digest(file), _note(parts, file, changes)
+    in_force = {policy.digest for policy in parts.policies.values()}
+    known = _find(parts, name)
+    if name in in_force and (known is None or known.previous not in in_force):
         return None
-    if (known := _find(parts, name)) is None:
-        refusal = _note(parts, file, changes)
-        if refusal or (known := _find(parts, name)) is None:
-            return refusal or Refusal(Code.FAULT, "the version was not stored")
+    if known is None:
+        return refusal or Refusal(Code.FAULT, "the version was not stored")
     if known.vetoed_by:
         words = f"{', '.join(known.vetoed_by)} vetoed this version"
         return Refusal(Code.POLICY_VETOED, words)
@@ -101,6 +108,21 @@ def waiting(parts: Parts) -> list[Proposal]:
     return [found for name in names if (found := _find(parts, name))]
 
 
+def pending(parts: Parts, audit_key: str) -> list[tuple[Proposal, bytes]]:
+    """Return what only tightens a signer's policy, each with its job: the oldest first.
+
+    What was vetoed comes last, since the signer heeds no veto of it. Nothing whose signatures lapse
+    soon: the signer's clock may be ahead.
+    """
+    policy = parts.policies.get(audit_key)
+    query = "SELECT digest, job FROM tightening JOIN proposal USING (digest)"
+    query += " WHERE previous = ? AND expires > ? ORDER BY seen, digest"
+    values = (policy.digest if policy else "", parts.clock() + LEASE_MS)
+    rows = parts.database.rows(query, *values)
+    found = [(known, job) for name, job in rows if (known := _find(parts, name))]
+    return sorted(found, key=lambda item: bool(item[0].vetoed_by))
+
+
 def pending_vetoes(parts: Parts, audit_key: str) -> list[tuple[str, str, bytes]]:
     """Return (change, person, job) of the vetoes that a signer was not told."""
     policy = parts.policies.get(audit_key)
@@ -132,23 +154,37 @@ def _note(parts: Parts, file: bytes, changes: Sequence[Signed]) -> Refusal | Non
         if isinstance(policy, Refusal):
             refusal = policy
             continue
-        query = "SELECT count(*) FROM proposal WHERE previous = ?"
-        if parts.database.rows(query, policy.previous)[0][0] >= PROPOSALS_MAX:
+        query = "SELECT count(*) FROM proposal WHERE previous = ? AND digest <> ?"
+        others = parts.database.rows(query, policy.previous, policy.digest)[0][0]
+        if others >= PROPOSALS_MAX:
             return Refusal(Code.POLICY_DELAYED, "too many versions wait: activate one of them")
         values = (policy.digest, policy.previous, file, now, now + in_force.change_delay)
         with parts.database.transaction() as db:
-            db.execute("INSERT INTO proposal VALUES (?, ?, ?, ?, ?)", values)
+            db.execute("INSERT OR IGNORE INTO proposal VALUES (?, ?, ?, ?, ?)", values)
+            if only_tightens(in_force, policy):
+                _keep(db, policy.digest, file, changes)
         return None
     return refusal
 
 
+def _keep(db: sqlite3.Connection, name: str, file: bytes, changes: Sequence[Signed]) -> None:
+    """Keep the signatures under what only tightens, unless those that are kept hold longer."""
+    version = wire.PolicyVersion(file=file, changes=[enveloped(change) for change in changes])
+    job = wire.Job(apply=wire.Apply(policy=version)).SerializeToString()
+    expires = min(decode(Change, change.statement).expires for change in changes)
+    query = "INSERT INTO tightening VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+    query += " SET expires = excluded.expires, job = excluded.job WHERE excluded.expires > expires"
+    db.execute(query, (name, expires, job))
+
+
 def _find(parts: Parts, name: str) -> Proposal | None:
-    query = "SELECT file, earliest FROM proposal WHERE digest = ?"
-    for file, earliest in parts.database.rows(query, name):
+    query = "SELECT previous, earliest, file FROM proposal WHERE digest = ?"
+    for previous, earliest, file in parts.database.rows(query, name):
         people = parse_policy(file).people
         query = "SELECT person FROM veto WHERE change = ? ORDER BY person"
         vetoed = (person for (person,) in parts.database.rows(query, name))
-        return Proposal(name, earliest, tuple(person for person in vetoed if person in people))
+        vetoed_by = tuple(person for person in vetoed if person in people)
+        return Proposal(name, previous, earliest, vetoed_by)
     return None
 
 

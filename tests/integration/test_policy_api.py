@@ -85,6 +85,10 @@ async def test_what_is_refused_names_its_field(house: House, api: Served) -> Non
     parent = f"policyVersions/{digest(file)}"
     signed = veto_of(file, "alice")
     envelope = wire.SignedStatement(statement=signed.statement, signature=signed.signature)
+    under_none = [
+        wire.SignedStatement(statement=change.statement, signature=change.signature)
+        for change in house.policy_changes(b"[")
+    ]
     async with api.stub(Role.OFFICER, "bob") as bob:
         for call, status, code, field in (
             (
@@ -106,7 +110,9 @@ async def test_what_is_refused_names_its_field(house: House, api: Served) -> Non
                 "parent",
             ),
             (
-                bob.CreatePolicyVersion(wire.CreatePolicyVersionRequest(policy=b"[")),
+                bob.CreatePolicyVersion(
+                    wire.CreatePolicyVersionRequest(policy=b"[", changes=under_none)
+                ),
                 grpc.StatusCode.INVALID_ARGUMENT,
                 Code.POLICY_MALFORMED,
                 "",

@@ -8,6 +8,7 @@ from custody import views
 from custody.flows import policy_versions as versions
 from custody.flows import sign as signing
 from custody.flows.apply import apply_policy
+from custody.flows.housekeeping import read_status
 from custody.flows.policy_versions import Shown
 from custody.flows.signature import statement
 from custody.flows.status import gather, next_actions
@@ -63,6 +64,22 @@ async def test_one_that_only_tightens_is_in_force_at_once(house: House) -> None:
     assert await in_force(house) == digest(file)  # custody's copy follows right after
     assert (await now(house, file)).row.state == "APPLIED"
     assert state(await house.propose(file)) == "APPLIED"
+
+
+async def test_one_that_the_watchtower_brought_to_the_signer_first_is_kept(house: House) -> None:
+    await house.ready()
+    file = house.next_policy(*TIGHTER)
+    changes = [statement(change) for change in house.policy_changes(file)]
+    version = wire.PolicyVersion(file=file, changes=changes)
+    job = wire.Job(apply=wire.Apply(policy=version))
+    (result,) = await house.parts.gateway.ask([job])
+    assert result.HasField("applied"), result
+    await read_status(house.parts)
+    assert await in_force(house) == digest(file)
+    assert code(await house.propose(file, ["alice"])) is Code.QUORUM_MISSING
+    assert state(await house.propose(file)) == "PENDING"
+    await apply_policy(house.parts)
+    assert (await now(house, file)).row.state == "APPLIED"
 
 
 async def test_one_that_loosens_waits_and_comes_into_force_by_itself(house: House) -> None:

@@ -71,6 +71,7 @@ class Around:
     drops_freezes: bool = False
     silent: bool = False
     drops_rejections: bool = False
+    drops_versions: bool = False
 
     def problem(self, audit_key: str) -> str:
         return self.chain_problem
@@ -108,6 +109,8 @@ class Around:
             if self.drops_freezes and any(orders):
                 job.ClearField("apply")
             if self.drops_rejections and job.apply.HasField("rejection"):
+                job.ClearField("apply")
+            if self.drops_versions and job.apply.HasField("policy"):
                 job.ClearField("apply")
         reply = wire.Reply(id=request.id, results=self.rig.guard.answer(list(request.jobs)))
         self.corrupt(reply)

@@ -274,7 +274,9 @@ def test_the_watchtower_gets_the_same_version_and_its_time_is_the_one_that_count
     (told,) = watchtower.sent("CreatePolicyVersion")
     (request,) = custody.sent("CreatePolicyVersion")
     assert (told.file, len(told.changes)) == (NEXT, len(request.changes))
-    assert "watchtower: noted" in out
+    assert "watchtower: noted; the signer gets it from there if it only tightens" in " ".join(
+        out.split()
+    )
     assert "over at 2027-01-16 09:00:00 UTC" in out
     watchtower.status.proposals.add(digest="ab" * 32, earliest_time=1, vetoed_by=["bob"])
     lines = [" ".join(line.split()) for line in run("policy", "proposals")[1].splitlines()]
@@ -282,6 +284,16 @@ def test_the_watchtower_gets_the_same_version_and_its_time_is_the_one_that_count
         f"2 delayed 2027-01-16 09:00:00 UTC alice, carol {DIGEST}",
         f"? only the watchtower has it 1970-01-01 00:00:00 UTC bob {'ab' * 32}",
     ]
+
+
+def test_a_version_that_the_watchtower_brought_to_the_signer_is_in_force(
+    run: Run, custody: MemoryCustody, watchtower: MemoryWatchtower, file: Path, signed: Signatures
+) -> None:
+    """Custody holds it back; nobody can veto it any more."""
+    custody.outages = [CallError(grpc.StatusCode.UNAVAILABLE, "refused")] * 50
+    watchtower.earliest = 0
+    code, out, _ = run("policy", "propose", file, *signed)
+    assert (code, out) == (0, "watchtower: in force\n")
 
 
 def test_a_version_that_only_the_watchtower_took_is_taken(
