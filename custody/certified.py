@@ -76,7 +76,7 @@ def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: boo
     )
     blocked = _state(shown.state) is State.BLOCKED and shown.refusal.code == said.code
     if said.code and not blocked:
-        words = "says that another intent has its request_id, and that one may be paid"
+        words = "says that another intent with its request_id may be paid"
         raise ReceiptError(f"{words}: {said.code}")
 
 

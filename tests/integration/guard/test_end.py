@@ -192,6 +192,24 @@ def test_a_key_that_was_dropped_burns_no_id_of_the_next(rig: SignerRig) -> None:
     assert rig.refused(transfer(old)) is Code.REQUEST_ID_REUSED
 
 
+def test_the_receipt_of_an_end_under_a_dropped_key_says_that_the_id_can_be_paid(
+    rig: SignerRig,
+) -> None:
+    """A backend with a new key signs its order anew; custody pays that, and shows the old end."""
+    reserved, old = make_intent(request_id="w-2"), make_intent()
+    ended(rig, reserved)
+    file = policy_file(exchange=[public("partner")], version=2, previous=rig.policy.digest)
+    put_in_force(rig, file)
+    for _ in range(2):
+        assert certificate(rig, old) == ("ended", Code.REQUESTER_UNKNOWN, "")
+    assert certificate(rig, reserved) == ("ended", "", ""), "its key was in force: the id is burnt"
+    put_in_force(rig, policy_file(version=3, previous=digest(file)))
+    assert certificate(rig, old) == ("ended", Code.REQUESTER_UNKNOWN, ""), "as before"
+    again = replace(old, created=old.created + 1)
+    rig.signed(transfer(again))
+    assert certificate(rig, old) == ("ended", Code.REQUEST_ID_REUSED, "")
+
+
 # --- what was signed, and the watchtower knows that it never lands
 
 
