@@ -169,11 +169,9 @@ class Transfers:
         self, policy: Policy, asked: _Asked, job: wire.End, at: Moment
     ) -> _Done | wire.Ended | Refusal:
         intent, intent_digest, past, alone = asked
-        if intent.wallet in policy.wallets:
-            wallet = self._keys.held(policy, intent.wallet)
-            if isinstance(wallet, Refusal):
-                return wallet
-        own, refusal = past is None or past.intent == intent_digest, None
+        own = past is None or past.intent == intent_digest
+        if refusal := self._refuse_anothers(policy, intent.wallet):
+            return refusal
         if past and own and past.state is State.SIGNED:
             if not job.HasField("dead"):
                 return _Done(past, repeated=True, bare=bool(self._freezes.refuse(intent.wallet)))
@@ -193,6 +191,13 @@ class Transfers:
                 intent = replace(intent, request_id=_DROPPED + intent_digest)
             self._requests.end(intent, intent_digest, past, at)
         return wire.Ended(intent=intent_digest)
+
+    def _refuse_anothers(self, policy: Policy, name: str) -> Refusal | None:
+        last = self._governance.signers().get(name)
+        if name not in policy.wallets and last in {None, self._keys.audit_key}:
+            return None
+        wallet = self._keys.held(policy, name)
+        return wallet if isinstance(wallet, Refusal) else None
 
     def _refuse_dead(
         self, policy: Policy, intent_digest: str, name: str, signed: Signed

@@ -1,5 +1,6 @@
 """END: once there is a tombstone, nothing makes the signer pay that request."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,7 @@ from tests.factories import (
     policy_file,
     public,
     sign,
+    wallet_text,
 )
 from tests.integration.guard.orders import freeze_job
 from tests.integration.mischief import Crash, crash_in
@@ -177,6 +179,16 @@ def test_what_was_asked_of_a_wallet_that_is_gone_can_be_ended(rig: SignerRig) ->
     put_in_force(rig, other)
     late = replace(waiting, request_id="w-2")
     assert rig.refused(end(late)) is Code.WALLET_NOT_HELD, "another signer may have paid it"
+
+
+def test_what_another_signer_may_have_paid_is_not_ended_when_its_wallet_is_gone(
+    make_rig: Callable[[bytes], SignerRig],
+) -> None:
+    """Custody brings the version here and not there; and the watchtower would believe both."""
+    others = wallet_text("second", signer=public("second"))
+    rig = make_rig(policy_file(more=others))
+    put_in_force(rig, policy_file(version=2, previous=rig.policy.digest))
+    assert rig.refused(end(make_intent(wallet="second"))) is Code.WALLET_UNKNOWN
 
 
 def test_a_key_that_was_dropped_burns_no_id_of_the_next(rig: SignerRig) -> None:
