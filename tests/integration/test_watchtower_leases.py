@@ -534,8 +534,8 @@ async def test_a_signer_that_signed_one_withdrawal_twice_is_lost(around: Around)
 
 def no(number: int = 1, **changes: Any) -> Signed:
     intent = make_intent(request_id=f"w-{number}")
-    policy = changes.pop("policy", parse_policy(policy_file()))
-    return sign(key("bob"), make_approval(policy, intent, "bob", decision="reject", **changes))
+    policy, who = changes.pop("policy", parse_policy(policy_file())), changes.pop("person", "bob")
+    return sign(key(who), make_approval(policy, intent, who, decision="reject", **changes))
 
 
 def held(around: Around) -> set[str]:
@@ -607,6 +607,24 @@ async def test_more_rejections_than_one_frame_takes_all_reach_the_guard(
         await around.until(lambda: len(held(around)) == len(orders))
         await around.until(lambda: not rejections.pending(around.parts, AUDIT))
         await around.leased()
+
+
+async def test_who_rejects_by_the_hundred_holds_nobody_elses_rejection_up(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relay could stop after the first lease, which must not be without the other one's."""
+    monkeypatch.setattr(rejections, "TOLD_AT_ONCE", 2)
+    async with around.running():
+        await around.leased()
+        around.drops_rejections = True
+        for number in range(4):
+            rejections.reject(around.parts, no(number))
+        others = no(9, person="carol")
+        rejections.reject(around.parts, others)
+        names = [name for name, _ in rejections.pending(around.parts, AUDIT)]
+        assert names == [digest(no(0).statement), digest(others.statement)]
+        around.drops_rejections = False
+        await around.until(lambda: len(held(around)) == 5)
 
 
 async def test_a_rejection_under_a_policy_that_is_new_here_is_taken(around: Around) -> None:
