@@ -45,6 +45,7 @@ from policies.policy import Policy
 from policies.statements import Approval, Signed
 
 DAY_HOURS = 24
+REJECTION_HOURS = 7 * 24 + 1  # no intent lives longer, dated 30 s ahead or not
 _HEAD = ("NEWS", "AMOUNT", "REQUESTER", "TO", "RULE", "DECIDED", "STILL NEEDS", "YOU", "NAME")
 app = App(name="approval")
 app.command(watch)
@@ -97,7 +98,7 @@ def approve(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -
 
 
 @app.command
-def reject(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -> int:
+def reject(name: Name, /, *, yes: Yes = False) -> int:
     """Verify one withdrawal on this machine, then sign and send your rejection: it ends there.
 
     It goes to custody and to the watchtower; one of them is enough. What custody does not show is
@@ -108,11 +109,11 @@ def reject(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) ->
     config, asked = settings(), withdrawal_name(name)
     try:
         with _shown(name) as case:
-            signed = case.sign("reject", expires_in, yes=yes)
+            signed = case.sign("reject", REJECTION_HOURS, yes=yes)
     except (CustodyRefused, CustodyUnreachableError, UntrustedError) as error:
         if config.policy_digest is None:
             raise
-        signed = _reject_unseen(config, config.policy_digest, asked, error, expires_in, yes=yes)
+        signed = _reject_unseen(config, config.policy_digest, asked, error, yes=yes)
 
     def in_custody(custody: CustodyClient) -> Taken:
         return Taken(f"rejected; it says {state_words(custody.send_approval(asked, signed))}")
@@ -165,8 +166,8 @@ class _Case:
         return _signed(key, decision, self.verified.digest, name, self.policy.digest, hours)
 
 
-def _reject_unseen(  # noqa: PLR0913
-    config: ClientConfig, policy: str, asked: str, error: Exception, hours: int, *, yes: bool
+def _reject_unseen(
+    config: ClientConfig, policy: str, asked: str, error: Exception, *, yes: bool
 ) -> Signed:
     """Return the rejection of what only its digest is known of."""
     name, intent = own_name(config), asked.removeprefix("withdrawals/")
@@ -174,7 +175,7 @@ def _reject_unseen(  # noqa: PLR0913
     print_record((("digest", intent), ("in words", spoken(intent))))
     if not yes:
         confirm("reject it", intent)
-    return _signed(own_key(config), "reject", intent, name, policy, hours)
+    return _signed(own_key(config), "reject", intent, name, policy, REJECTION_HOURS)
 
 
 def _signed(  # noqa: PLR0913, PLR0917

@@ -13,7 +13,7 @@ from kura.custody.v1 import custody_pb2 as wire
 from policies.approvals import open_rejection
 from policies.codes import Code, Refusal
 from policies.policy_file import parse_policy
-from policies.statements import Approval, Signed
+from policies.statements import INTENT_LIFE_MAX_MS, Approval, Signed
 from tests.factories import CUSTOMER, policy_file
 from tests.memory_custody import CallError, MemoryCustody, config_file
 from tests.memory_watchtower import TARGET, MemoryWatchtower, serve_both
@@ -52,6 +52,8 @@ def rejected(watchtower: MemoryWatchtower, pending: str) -> Approval:
     opened = open_rejection(POLICY, signed, unix_ms())
     assert isinstance(opened, Approval), opened
     assert f"withdrawals/{opened.intent}" == pending
+    # Custody could wait until it lapses, and use approvals that were made for longer.
+    assert opened.expires > unix_ms() + INTENT_LIFE_MAX_MS
     return opened
 
 
