@@ -17,7 +17,7 @@ from custody.identity import Identity, Role
 from custody.keys import load_key
 from custody.retrying import ATTEMPT_SECONDS
 from custody.serving import build_server
-from custody.watchtower import freezes, leases, rejections, versions
+from custody.watchtower import freezes, leases, rejections, signers, versions
 from custody.watchtower.counters import PAUSES
 from custody.watchtower.database import Database
 from custody.watchtower.parts import Link, Parts
@@ -26,6 +26,7 @@ from custody.watchtower.rules import Cause
 from custody.watchtower.schema import SCHEMA
 from custody.watchtower.service import Service
 from custody.watchtower.status import problem_of
+from custody.watchtower.theft import Responder
 from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower_wire
@@ -641,3 +642,55 @@ async def test_a_rejection_under_a_policy_that_is_new_here_is_taken(around: Arou
         assert said == tower_wire.CreateRejectionResponse()
         await around.until(lambda: held(around) == {digest(order.statement)})
         await around.leased()
+
+
+class Held:
+    """In a gateway's place: the guard answers at once, a relay keeps the first answer back."""
+
+    def __init__(self, rig: SignerRig) -> None:
+        self.rig, self.asked, self.released = rig, asyncio.Event(), asyncio.Event()
+
+    async def ask(self, jobs: Sequence[wire.Job]) -> Sequence[wire.Result]:
+        results, first = self.rig.guard.answer(list(jobs)), not self.asked.is_set()
+        self.asked.set()
+        if first:
+            await self.released.wait()
+        return results
+
+
+async def test_what_a_relay_kept_back_takes_back_nothing_that_was_seen_since(
+    around: Around,
+) -> None:
+    """An answer of before a lift made it forget a proven theft, and the sweeping with it."""
+    order = freeze()
+    job = wire.Job(apply=wire.Apply(freeze=freezes.enveloped(order)))
+    assert around.rig.ask_unleased(job).HasField("applied")
+    gateway: Any = Held(around.rig)
+    link = Link(gateway, audit_key=AUDIT)
+    late = asyncio.create_task(leases.look(around.parts, link))
+    await gateway.asked.wait()
+    orders = [make_unfreeze(who, digest(order.statement)) for who in ("alice", "carol")]
+    lift = wire.Unfreeze(orders=map(enveloped, orders))
+    applied = around.rig.ask_unleased(wire.Job(apply=wire.Apply(unfreeze=lift))).applied
+    await leases.look(around.parts, link)
+    freezes.prove_theft(around.parts, AUDIT, b"stolen")
+    gateway.released.set()
+    with pytest.raises(leases.SignerError, match="later"):
+        await late
+    assert freezes.is_theft_proven(around.parts, AUDIT)
+    known = signers.find(around.parts.database, AUDIT)
+    assert known
+    assert known.epoch == applied.digest
+
+
+async def test_nor_what_was_seen_when_a_theft_was_asked_about(around: Around) -> None:
+    gateway: Any = Held(around.rig)
+    link = Link(gateway, audit_key=AUDIT)
+    late = asyncio.create_task(leases.look(around.parts, link))
+    await gateway.asked.wait()
+    nodes: Any = None
+    responder = Responder(around.parts, nodes, around.rig.policy.wallets["hot-sol"], ())
+    await responder._ask(gateway, wire.SignedStatement())
+    gateway.released.set()
+    with pytest.raises(leases.SignerError, match="later"):
+        await late
