@@ -683,6 +683,17 @@ async def test_what_a_relay_kept_back_takes_back_nothing_that_was_seen_since(
     assert known.epoch == applied.digest
 
 
+async def test_the_entry_that_a_lease_names_does_not_go_back(around: Around) -> None:
+    """Of two relays of one signer, one may keep back what it said as it took a lease."""
+    database = around.parts.database
+    hello = decode(Hello, around.rig.ask_unleased(HELLO).hello.statement)
+    later = replace(hello, sequence=hello.sequence + 5, head="ab" * 32)
+    for taken in (hello, later, hello):
+        with database.transaction() as db:
+            signers.confirm(db, taken)
+    assert signers.confirmed(database, hello) == (later.sequence, later.head)
+
+
 async def test_nor_what_was_seen_when_a_theft_was_asked_about(around: Around) -> None:
     gateway: Any = Held(around.rig)
     link = Link(gateway, audit_key=AUDIT)
