@@ -68,9 +68,10 @@ def pending(parts: Parts, audit_key: str) -> list[tuple[str, wire.Job]]:
 
 
 def told(db: sqlite3.Connection, audit_key: str, names: Iterable[str]) -> None:
-    """Note what a signer has: it took a lease that names them."""
+    """Note what a signer has: it took a lease that names them, of which some may be dropped."""
     rows = [(audit_key, name) for name in names]
-    db.executemany("INSERT OR IGNORE INTO rejection_told VALUES (?, ?)", rows)
+    query = "INSERT OR IGNORE INTO rejection_told SELECT ?, digest FROM rejection WHERE digest = ?"
+    db.executemany(query, rows)
 
 
 def forget_told(db: sqlite3.Connection, audit_key: str) -> None:

@@ -628,6 +628,20 @@ async def test_who_rejects_by_the_hundred_holds_nobody_elses_rejection_up(
         await around.until(lambda: len(held(around)) == 5)
 
 
+async def test_one_that_was_dropped_while_a_lease_was_under_way_is_no_fault(around: Around) -> None:
+    """Its policy passed meanwhile; the lease was taken all the same."""
+    async with around.running():
+        await around.leased()
+    order, kept = no(), no(2)
+    for one in (order, kept):
+        rejections.reject(around.parts, one)
+    names = [name for name, _ in rejections.pending(around.parts, AUDIT)]
+    with around.parts.database.transaction() as db:
+        db.execute("DELETE FROM rejection WHERE digest = ?", (digest(order.statement),))
+        rejections.told(db, AUDIT, names)
+    assert not rejections.pending(around.parts, AUDIT)
+
+
 async def test_a_rejection_under_a_policy_that_is_new_here_is_taken(around: Around) -> None:
     """Custody brought the version to the signer a moment ago; the officer has read it."""
     async with around.running():
