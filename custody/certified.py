@@ -41,10 +41,18 @@ def require_certified(shown: wire.Withdrawal, audit_keys: AuditKeys) -> None:
         raise UncertifiedError(shown, state, f"the signer's receipt: {error}") from error
 
 
-def require_all_certified(answer: Any, names: Sequence[str], audit_keys: AuditKeys) -> None:
-    """Do the same for every withdrawal in an answer; `names`: those that were asked for, if any."""
+def require_all_certified(
+    answer: Any, names: Sequence[str], audit_keys: AuditKeys, requester: str = ""
+) -> None:
+    """Do the same for every withdrawal in an answer; `names`: those that were asked for, if any.
+
+    `requester`: whose they all must be, since others may use the same request_ids; "" for anybody.
+    """
     for shown in _withdrawals(answer):
         require_certified(shown, audit_keys)
+        state = _state(shown.state)
+        if state and state.ended and shown.requester != (requester or shown.requester):
+            raise UncertifiedError(shown, state, f"{shown.requester} asked for it")
     answers = answer if isinstance(answer, list) else [answer]
     for name, shown in zip(names, answers, strict=bool(names)):
         state = _state(shown.state) if isinstance(shown, wire.Withdrawal) else None
@@ -77,7 +85,7 @@ def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: boo
     )
     blocked = _state(shown.state) is State.BLOCKED and shown.refusal.code == said.code
     if said.code and not blocked:
-        words = "says that another intent has its request_id, and that one may be paid"
+        words = "says that another intent with its request_id may be paid"
         raise ReceiptError(f"{words}: {said.code}")
 
 

@@ -37,7 +37,7 @@ from signer.settings import Settings
 from signer.setup import DIGEST_PROMPT, UsageError, read_status
 
 _NO_POLICY = "none that the token remembers: the one that names this audit key"
-_CARRIED = ("book", "book_entry", "requester_key")
+_CARRIED = ("book", "book_entry", "requester_key", "wallet")
 _KEEP_MS = 7 * 24 * 3_600_000  # as long as an officer's signature lasts, left alone
 _DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 

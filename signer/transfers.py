@@ -31,11 +31,15 @@ _DROPPED = "dropped "  # tombstones of a key the policy dropped: its thief burns
 
 
 class _Asked(NamedTuple):
-    """One job's intent, its digest, and what the journal holds of its request."""
+    """One job's intent, its digest, and what the journal holds of its request.
+
+    `alone`: its end is of these bytes, since the policy dropped their key, not of the request.
+    """
 
     intent: Intent
     digest: str
     past: Past | None
+    alone: bool
 
 
 class _Done(NamedTuple):
@@ -61,7 +65,7 @@ class Transfers:
         intent = open_intent(policy, signed)
         if isinstance(intent, Refusal):
             return Answer(intent)
-        asked = self._asked(intent, signed)
+        asked = self._asked(policy, intent, signed)
         return _answer(asked, self._transfer(policy, asked, job, at))
 
     def end(self, policy: Policy, job: wire.End, at: Moment) -> Answer:
@@ -70,13 +74,13 @@ class Transfers:
         intent = self._open_to_end(policy, signed)
         if isinstance(intent, Refusal):
             return Answer(intent)
-        asked = self._asked(intent, signed)
+        asked = self._asked(policy, intent, signed)
         return _answer(asked, self._end(policy, asked, job, at))
 
     def _transfer(
         self, policy: Policy, asked: _Asked, job: wire.Transfer, at: Moment
     ) -> _Done | Refusal:
-        intent, _, past = asked
+        intent, _, past, _ = asked
         wallet = self._keys.held(policy, intent.wallet)
         if isinstance(wallet, Refusal):
             return wallet
@@ -119,7 +123,7 @@ class Transfers:
         at: Moment,
     ) -> Facts | Refusal:
         """Return what people and counters say; a reserved request is not counted twice."""
-        intent, intent_digest, past = asked
+        intent, intent_digest, past, _ = asked
         signed = [signed_in(approval) for approval in job.approvals]
         approvals = open_approvals(policy, intent_digest, signed, at.wall)
         if isinstance(approvals, Refusal):
@@ -164,12 +168,10 @@ class Transfers:
     def _end(
         self, policy: Policy, asked: _Asked, job: wire.End, at: Moment
     ) -> _Done | wire.Ended | Refusal:
-        intent, intent_digest, past = asked
-        if intent.wallet in policy.wallets:
-            wallet = self._keys.held(policy, intent.wallet)
-            if isinstance(wallet, Refusal):
-                return wallet
-        own, refusal = past is None or past.intent == intent_digest, None
+        intent, intent_digest, past, alone = asked
+        own = past is None or past.intent == intent_digest
+        if refusal := self._refuse_anothers(policy, intent.wallet):
+            return refusal
         if past and own and past.state is State.SIGNED:
             if not job.HasField("dead"):
                 return _Done(past, repeated=True, bare=bool(self._freezes.refuse(intent.wallet)))
@@ -185,10 +187,17 @@ class Transfers:
             return refusal
         # Where another intent has the id, this one can never be signed either.
         if own:
-            if intent.key not in policy.requesters.get(intent.requester, ()):
+            if alone:
                 intent = replace(intent, request_id=_DROPPED + intent_digest)
             self._requests.end(intent, intent_digest, past, at)
         return wire.Ended(intent=intent_digest)
+
+    def _refuse_anothers(self, policy: Policy, name: str) -> Refusal | None:
+        last = self._governance.signers().get(name)
+        if name not in policy.wallets and last in {None, self._keys.audit_key}:
+            return None
+        wallet = self._keys.held(policy, name)
+        return wallet if isinstance(wallet, Refusal) else None
 
     def _refuse_dead(
         self, policy: Policy, intent_digest: str, name: str, signed: Signed
@@ -205,11 +214,13 @@ class Transfers:
             return Refusal(Code.DEAD_INVALID, words, field="transaction_id")
         return None
 
-    def _asked(self, intent: Intent, signed: Signed) -> _Asked:
+    def _asked(self, policy: Policy, intent: Intent, signed: Signed) -> _Asked:
         find, intent_digest = self._requests.find, digest(signed.statement)
-        past = find(intent.requester, intent.request_id)
-        past = past or find(intent.requester, _DROPPED + intent_digest)
-        return _Asked(intent, intent_digest, past)
+        if past := find(intent.requester, intent.request_id):
+            return _Asked(intent, intent_digest, past, alone=False)
+        past = find(intent.requester, _DROPPED + intent_digest)
+        dropped = intent.key not in policy.requesters.get(intent.requester, ())
+        return _Asked(intent, intent_digest, past, alone=dropped or past is not None)
 
     def _open_to_end(self, policy: Policy, signed: Signed) -> Intent | Refusal:
         """Return the intent, also where the policy has dropped its requester or wallet."""
@@ -245,6 +256,8 @@ def _answer(asked: _Asked, done: _Done | wire.Ended | Refusal) -> Answer:
     held, code, name = asked.past, "", ""
     if held and held.intent != asked.digest and held.state is not State.ENDED:
         code = Code.REQUEST_ID_REUSED  # the request may be paid, though never by this intent
+    elif asked.alone:
+        code = Code.REQUESTER_UNKNOWN  # other bytes can still be paid under its request_id
     elif held and held.intent == asked.digest and held.signature:
         name = solana_address.transaction_id(held.signature)
     return Answer(done, (replace(note, outcome="ended", code=code, transaction_id=name),))
@@ -252,7 +265,7 @@ def _answer(asked: _Asked, done: _Done | wire.Ended | Refusal) -> Answer:
 
 def _refuse_again(asked: _Asked) -> Refusal | None:
     """One request, one intent, and none once it was ended."""
-    intent, intent_digest, past = asked
+    intent, intent_digest, past, _ = asked
     if past and past.state is not State.ENDED and past.intent != intent_digest:
         words = f"{intent.requester} used request_id {intent.request_id} for another intent"
         return Refusal(Code.REQUEST_ID_REUSED, words, field="request_id")

@@ -1,9 +1,9 @@
 """`custody approval`: an officer's decisions. Everything is verified here before it is shown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 from cyclopts.types import PositiveInt
@@ -45,12 +45,14 @@ from policies.policy import Policy
 from policies.statements import Approval, Signed
 
 DAY_HOURS = 24
+REJECTION_HOURS = 7 * 24 + 1  # no intent lives longer, dated 30 s ahead or not
 _HEAD = ("NEWS", "AMOUNT", "REQUESTER", "TO", "RULE", "DECIDED", "STILL NEEDS", "YOU", "NAME")
 app = App(name="approval")
 app.command(watch)
 Name = Annotated[str, Parameter(help="withdrawals/DIGEST, or the digest alone.")]
 Hours = Annotated[PositiveInt, Parameter(name="--expires-in", help="Hours until it lapses.")]
 Yes = Annotated[bool, Parameter(negative=(), help="Do not ask for the first word.")]
+_Signing: TypeAlias = Callable[[str], Signed]  # under the policy of this digest
 
 
 @app.command(name="list")
@@ -92,36 +94,46 @@ def approve(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -
     """
     with _shown(name) as case:
         case.check_worth_approving()
-        signed = case.sign("approve", expires_in, yes=yes)
-        sent = case.custody.send_approval(case.verified.name, signed)
+        signed = case.deciding("approve", expires_in, yes=yes)
+        sent = case.custody.send_approval(case.verified.name, signed(case.policy.digest))
     needs = " and ".join(sent.approvals_missing)
     words = f"approve is sent; custody says {state_words(sent)}"
     print_line(f"{words}, still needs {needs}" if needs else words)
 
 
 @app.command
-def reject(name: Name, /, *, yes: Yes = False, expires_in: Hours = DAY_HOURS) -> int:
+def reject(name: Name, /, *, yes: Yes = False) -> int:
     """Verify one withdrawal on this machine, then sign and send your rejection: it ends there.
 
     It goes to custody and to the watchtower; one of them is enough. What custody does not show is
-    rejected by its digest, under the policy that you pinned.
+    rejected by its digest, under the policy that you pinned. A signer that stands in another
+    version is told under that one too.
 
     For example: custody approval reject 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15…
     """
     config, asked = settings(), withdrawal_name(name)
     try:
         with _shown(name) as case:
-            signed = case.sign("reject", expires_in, yes=yes)
+            policy, signed = case.policy.digest, case.deciding("reject", REJECTION_HOURS, yes=yes)
     except (CustodyRefused, CustodyUnreachableError, UntrustedError) as error:
         if config.policy_digest is None:
             raise
-        signed = _reject_unseen(config, config.policy_digest, asked, error, expires_in, yes=yes)
+        policy, signed = config.policy_digest, _reject_unseen(config, asked, error, yes=yes)
 
     def in_custody(custody: CustodyClient) -> Taken:
-        return Taken(f"rejected; it says {state_words(custody.send_approval(asked, signed))}")
+        sent = custody.send_approval(asked, signed(policy))
+        return Taken(f"rejected; it says {state_words(sent)}")
 
     def in_watchtower(watchtower: Watchtower) -> Taken:
-        watchtower.create_rejection(signed)
+        told = {signer.policy for signer in watchtower.get_status().signers} - {""} | {policy}
+        refusals = list[CustodyRefused]()
+        for one in sorted(told):
+            try:
+                watchtower.create_rejection(signed(one))
+            except CustodyRefused as error:  # who rejects may be nobody in that version
+                refusals.append(error)
+        if len(refusals) == len(told):
+            raise refusals[-1]
         words = "a signer that has not heard of it gets no lease; what is signed stays signed"
         return Taken(f"rejected; {words}")
 
@@ -153,8 +165,8 @@ class _Case:
                 words = f"your approve is there already, until {utc(made.expires)}"
                 raise CommandError(f"{words}: nothing more was signed")
 
-    def sign(self, decision: str, hours: int, *, yes: bool) -> Signed:
-        """Ask, and return the signed decision; CommandError for who is not asked."""
+    def deciding(self, decision: str, hours: int, *, yes: bool) -> _Signing:
+        """Ask, and return what signs the decision; CommandError for who is not asked."""
         name, asked = own_name(self.config), self.verified.asked_people()
         if name not in asked:
             people = ", ".join(sorted(asked)) or "nobody"
@@ -165,35 +177,36 @@ class _Case:
         if key.public not in self.policy.approver_keys(name):
             words = f"the policy does not know {key.public} as a key of {name}"
             raise CommandError(f"{words}: nothing was signed")
-        return _signed(key, decision, self.verified.digest, name, self.policy.digest, hours)
+        return _signing(key, decision, self.verified.digest, name, hours)
 
 
-def _reject_unseen(  # noqa: PLR0913
-    config: ClientConfig, policy: str, asked: str, error: Exception, hours: int, *, yes: bool
-) -> Signed:
-    """Return the rejection of what only its digest is known of."""
+def _reject_unseen(config: ClientConfig, asked: str, error: Exception, *, yes: bool) -> _Signing:
+    """Ask, and return what signs the rejection of what only its digest is known of."""
     name, intent = own_name(config), asked.removeprefix("withdrawals/")
     print_note(str(error), "yellow")
     print_note("only the digest is shown", "yellow")
     print_record((("digest", intent), ("in words", spoken(intent))))
     if not yes:
         confirm("reject it", intent)
-    return _signed(own_key(config), "reject", intent, name, policy, hours)
+    return _signing(own_key(config), "reject", intent, name, REJECTION_HOURS)
 
 
-def _signed(  # noqa: PLR0913, PLR0917
-    key: SigningKey, decision: str, intent: str, name: str, policy: str, hours: int
-) -> Signed:
-    return key.sign(
-        Approval(
-            key=key.public,
-            decision=decision,
-            intent=intent,
-            approver=name,
-            policy=policy,
-            expires=hours_from_now(hours),
+def _signing(key: SigningKey, decision: str, intent: str, name: str, hours: int) -> _Signing:
+    expires = hours_from_now(hours)
+
+    def sign(policy: str) -> Signed:
+        return key.sign(
+            Approval(
+                key=key.public,
+                decision=decision,
+                intent=intent,
+                approver=name,
+                policy=policy,
+                expires=expires,
+            )
         )
-    )
+
+    return sign
 
 
 @contextmanager

@@ -102,7 +102,7 @@ async def certify(connection: Connection, policy: Policy, row: Row, receipt: byt
         return
     end, reason = row.ending, withdrawals.reason_of(row)
     if said.code:  # else who asked for it would take it for the end of the request
-        words = f"other bytes have request_id {intent.request_id}, and may be paid"
+        words = f"other bytes with request_id {intent.request_id} may be paid"
         reason = withdrawals.refusal_columns(ACTOR, Refusal(Code(said.code), words))
         end = State.BLOCKED
     certified = next(event for of, event in ENDS.values() if of == end)

@@ -3,7 +3,7 @@
 Invariants: the cursor moves only over what was worked off, and never back; a page is worked off
 when it is read, newest first, so that a theft of now is found before an hour's history is read. The
 cursor does not move over what a node lists and does not show, nor over what cannot be. What a node
-has thrown away before it was looked at, nobody takes for empty.
+has thrown away before it was looked at, nobody takes for empty; what it still has is read first.
 """
 
 import asyncio
@@ -82,8 +82,10 @@ class Follower:
         began, steady = self.node.wall(), time.monotonic()
         note = steady - self._noted >= LOOKED_SECONDS
         with self.node.asked(f"the history of {self.wallet.name}"):
-            slot = await self._check_kept() if note else 0
+            slot, gap = await self._kept() if note else (0, "")
             newest = await self._read_pages()
+            if gap:
+                raise NodeError(gap)
         if newest and newest.slot >= self._cursor.slot:
             to = Cursor(newest.transaction_id, newest.slot)
             if to != self._cursor:
@@ -95,20 +97,21 @@ class Follower:
         self._caught_up, self.seen_until, self._read = steady, began, 0
         self.looks += 1
 
-    async def _check_kept(self) -> int:
+    async def _kept(self) -> tuple[int, str]:
         """Return the newest confirmed slot, all before which the node has for us to look at.
 
-        NodeError when it has thrown away what was not looked at yet. Never back: a node that once
-        named a slot long past would be one that threw away all since.
+        And, in words, that it has thrown away what was not looked at yet, "" when it has not. Never
+        back: a node that once named a slot long past would be one that threw away all since.
         """
         looked = receipts.looked_until(self._database, self.node.name, self.wallet.address)
         slot, first = await asyncio.gather(
             self.node.ask.slot("confirmed"), self.node.ask.first_block()
         )
+        gap = ""
         if looked is not None and first > looked:
-            words = f"the node keeps nothing before slot {first} and was looked at up to {looked}"
-            raise NodeError(f"{words}, so that a theft in between is not shown")
-        return max(slot, looked or 0)
+            gap = f"the node keeps nothing before slot {first} and was looked at up to {looked}"
+            gap += ", so that a theft in between is not shown"
+        return max(slot, looked or 0), gap
 
     async def _read_pages(self) -> Listed | None:
         """Return the newest transaction of all; pages go back to the cursor's slot."""

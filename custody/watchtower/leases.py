@@ -118,8 +118,11 @@ class Look:
 
 
 async def look(parts: Parts, link: Link) -> Look | Problem:
-    """Ask a signer what it is now, and note it."""
-    key = link.audit_key
+    """Ask a signer what it is now, and note it, unless a later look was noted meanwhile.
+
+    Else a relay that keeps an answer back takes back what was seen since.
+    """
+    key, number = link.audit_key, next(parts.looks)
     before = signers.find(parts.database, key)  # receipts may go further while the signer answers
     question = secrets.token_bytes(QUESTION_BYTES)
     asked = [wire.Job(hello=wire.Hello(question=question)), wire.Job(status=wire.Status())]
@@ -127,6 +130,8 @@ async def look(parts: Parts, link: Link) -> Look | Problem:
     hello, status = _open_hello(parts, question, first), second.status
     if hello.key != key:
         raise SignerError(f"the relay spoke for {key}, now for {hello.key}: look at the relay")
+    if not parts.is_newest(key, number):
+        raise SignerError("the answer came after one that was asked for later: look at the relay")
     link.hello, link.heard = hello, parts.clock()
     if problem := journal_problem(before.seen if before else None, hello):
         _note_lost(parts, link, problem)

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
 from custody.gateway import Gateway
@@ -81,7 +82,8 @@ class Parts:
     """`audit_keys`: the signers that this watchtower is for.
 
     `links` are the signers that are connected, `policies` the versions in force as far as each
-    signer said, both by audit key.
+    signer said, `looked` the number of the newest look that was noted: all by audit key. `looks`
+    numbers them as they are asked for.
     """
 
     key: SigningKey
@@ -91,6 +93,14 @@ class Parts:
     clock: Callable[[], int] = unix_ms
     links: dict[str, Link] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
+    looks: Iterator[int] = field(default_factory=count)
+    looked: dict[str, int] = field(default_factory=dict)
+
+    def is_newest(self, audit_key: str, look: int) -> bool:
+        """Note a look that was answered; False when one that was asked for later was before it."""
+        newest = max(look, self.looked.get(audit_key, 0))
+        self.looked[audit_key] = newest
+        return look == newest
 
     def wake(self) -> None:
         """Have every connected signer asked at once: something changed."""

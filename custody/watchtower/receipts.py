@@ -39,7 +39,12 @@ CREATE INDEX IF NOT EXISTS signed_sent ON signed (wallet) WHERE state = 'SENT';
 CREATE INDEX IF NOT EXISTS signed_seen ON signed (wallet, slot) WHERE state = 'SEEN';
 CREATE INDEX IF NOT EXISTS signed_advance ON signed (nonce_account, nonce_value)
   WHERE intent = '';
-CREATE TABLE IF NOT EXISTS ended (intent TEXT PRIMARY KEY, receipt BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ended (
+  intent TEXT NOT NULL,
+  audit_key TEXT NOT NULL,
+  receipt BLOB NOT NULL,
+  PRIMARY KEY (intent, audit_key)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (
   audit_key TEXT NOT NULL,
   journal TEXT NOT NULL,
@@ -105,7 +110,8 @@ class Cursor:
 class SignedTwiceError(Exception):
     """Two receipts of one intent contradict each other: its signer's journal was put back.
 
-    They name two transactions; or one says that it was signed, one that it ended unsigned.
+    They name two transactions; or, of one signer, one says that it was signed, one that it ended
+    unsigned.
     """
 
 
@@ -115,20 +121,22 @@ def store(connection: sqlite3.Connection, receipt: Receipt, data: bytes) -> None
     A refusal moves nothing and is not kept. SignedTwiceError, and nothing is written, when a kept
     one of the same intent says otherwise.
     """
-    query = "SELECT transaction_id, state FROM signed WHERE intent = ? AND intent <> ''"
+    query = "SELECT transaction_id, audit_key, state FROM signed WHERE intent = ? AND intent <> ''"
     signed = connection.execute(query, (receipt.intent,)).fetchall()
     if receipt.outcome == "ended":
-        pays = [name for name, state in signed if state not in {State.FAILED, State.DEAD}]
+        unpaid = {State.FAILED, State.DEAD}
+        pays = [name for name, key, state in signed if key == receipt.key and state not in unpaid]
         _refuse_ended(pays, receipt.transaction_id)
-        connection.execute("INSERT OR IGNORE INTO ended VALUES (?, ?)", (receipt.intent, data))
+        query = "INSERT OR IGNORE INTO ended VALUES (?, ?, ?)"
+        connection.execute(query, (receipt.intent, receipt.key, data))
     if receipt.outcome != "signed":
         return
-    for other, _ in signed:
+    for other, _, _ in signed:
         if other != receipt.transaction_id:
             words = f"{other} and {receipt.transaction_id} were both signed for one withdrawal"
             raise SignedTwiceError(words)
-    query = "SELECT receipt FROM ended WHERE intent = ? AND intent <> ''"
-    for (ended,) in connection.execute(query, (receipt.intent,)):
+    query = "SELECT receipt FROM ended WHERE (intent, audit_key) = (?, ?) AND intent <> ''"
+    for (ended,) in connection.execute(query, (receipt.intent, receipt.key)):
         before = decode(Receipt, statement_of(ended)).transaction_id
         _refuse_ended([receipt.transaction_id], before)
     values = (receipt.transaction_id, *_journal(receipt), receipt.intent, receipt.amount)

@@ -53,23 +53,25 @@ def reject(parts: Parts, signed: Signed) -> tuple[Approval, bool] | Refusal:
 
 
 def pending(parts: Parts, audit_key: str) -> list[tuple[str, wire.Job]]:
-    """Return (digest, job) of what a signer was not seen with, the oldest, TOLD_AT_ONCE at most.
+    """Return (digest, job) of what a signer was not seen with, TOLD_AT_ONCE at most.
 
-    Nothing that expires soon: its clock may be ahead, and it would take no lease that names it.
+    Each approver's oldest first, so that nobody's wait behind another one's hundreds. Nothing that
+    expires soon: its clock may be ahead, and it would take no lease that names it.
     """
     policy = parts.policies.get(audit_key)
     query = "SELECT digest, job FROM rejection AS r WHERE policy = ? AND expires > ? AND NOT EXISTS"
     query += " (SELECT 1 FROM rejection_told AS t WHERE (t.audit_key, t.digest) = (?, r.digest))"
-    query += " ORDER BY rowid LIMIT ?"
+    query += " ORDER BY row_number() OVER (PARTITION BY approver ORDER BY rowid), rowid LIMIT ?"
     values = (policy.digest if policy else "", parts.clock() + LEASE_MS, audit_key, TOLD_AT_ONCE)
     rows = parts.database.rows(query, *values)
     return [(name, wire.Job.FromString(job)) for name, job in rows]
 
 
 def told(db: sqlite3.Connection, audit_key: str, names: Iterable[str]) -> None:
-    """Note what a signer has: it took a lease that names them."""
+    """Note what a signer has: it took a lease that names them, of which some may be dropped."""
     rows = [(audit_key, name) for name in names]
-    db.executemany("INSERT OR IGNORE INTO rejection_told VALUES (?, ?)", rows)
+    query = "INSERT OR IGNORE INTO rejection_told SELECT ?, digest FROM rejection WHERE digest = ?"
+    db.executemany(query, rows)
 
 
 def forget_told(db: sqlite3.Connection, audit_key: str) -> None:

@@ -76,9 +76,14 @@ def confirmed(database: Database, hello: Hello) -> tuple[int, str]:
 
 
 def confirm(db: sqlite3.Connection, hello: Hello) -> None:
-    """Note what a signer said of itself as it had taken a lease: it follows what was before."""
+    """Note what a signer said of itself as it had taken a lease: it follows what was before.
+
+    One that a relay kept back meanwhile says less, and changes nothing.
+    """
     values = (hello.key, hello.journal, hello.sequence, hello.head)
-    db.execute("INSERT OR REPLACE INTO confirmed VALUES (?, ?, ?, ?)", values)
+    query = "INSERT INTO confirmed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+    query += " sequence = excluded.sequence, head = excluded.head"
+    db.execute(query + " WHERE excluded.sequence > sequence", values)
 
 
 def lose(parts: Parts, audit_key: str, words: str) -> None:

@@ -190,7 +190,7 @@ class Responder:
 
         The relay could make up an answer; what stands, the signer's HELLO says.
         """
-        question = secrets.token_bytes(leases.QUESTION_BYTES)
+        question, look = secrets.token_bytes(leases.QUESTION_BYTES), next(self._parts.looks)
         jobs = [
             wire.Job(alarm_sweep=wire.AlarmSweep(theft=theft)),
             wire.Job(hello=wire.Hello(question=question)),
@@ -201,6 +201,7 @@ class Responder:
             standing = leases.freezes_shown(self._parts, question, hello, status)
         except leases.SignerError as error:
             raise SignerUnreachableError(str(error)) from error
+        self._parts.is_newest(self.wallet.signer, look)  # no earlier look takes it back
         frozen = any(item.person == WATCHTOWER for item in standing)
         return result, frozen
 

@@ -170,6 +170,17 @@ def test_an_older_journal_put_back(host: Host, policy: bytes) -> None:
         assert pay(host, "new", 4).refusal.code == "WINDOW_EXCEEDED"
 
 
+def test_whose_a_wallet_was_is_carried_on(host: Host, policy: bytes) -> None:
+    """Else it takes over a wallet that another signer paid from, under the same name."""
+    with closing(sqlite3.connect(host.directory / "journal")) as old, old:
+        old.execute("INSERT INTO wallet VALUES ('gone', 'another')")
+    recover(host, policy)
+    with closing(Journal(host.directory / "journal")) as journal:
+        signers = Governance(journal).signers()
+    assert signers["gone"] == "another"
+    assert len(signers) > 1
+
+
 def test_it_takes_the_quorum_of_the_policy_that_the_token_remembers(
     host: Host, policy: bytes
 ) -> None:

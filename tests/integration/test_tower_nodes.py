@@ -310,8 +310,11 @@ async def test_what_a_node_threw_away_before_it_was_looked_at_is_not_taken_for_e
     rig.between.alter = prune
     async with rig.running():
         await until(lambda: f"nothing before slot {first}" in rig.tower.problem(AUDIT))
+        now = rig.send(rig.sign(rig.wallet.pay(stranger())))
+        await until(lambda: suspects_of(rig) == [now])  # it pauses, and is not blind
+        assert f"nothing before slot {first}" in rig.tower.problem(AUDIT)
         rig.between.alter = None  # another one is asked, which keeps it
-        await until(lambda: stolen in rig.tower.problem(AUDIT))
+        await until(lambda: {*suspects_of(rig)} == {stolen, now})
 
 
 async def test_long_memos_do_not_blind_it(rig: TowerRig) -> None:

@@ -17,7 +17,7 @@ from custody.identity import Identity, Role
 from custody.keys import load_key
 from custody.retrying import ATTEMPT_SECONDS
 from custody.serving import build_server
-from custody.watchtower import freezes, leases, rejections, versions
+from custody.watchtower import freezes, leases, rejections, signers, versions
 from custody.watchtower.counters import PAUSES
 from custody.watchtower.database import Database
 from custody.watchtower.parts import Link, Parts
@@ -26,6 +26,7 @@ from custody.watchtower.rules import Cause
 from custody.watchtower.schema import SCHEMA
 from custody.watchtower.service import Service
 from custody.watchtower.status import problem_of
+from custody.watchtower.theft import Responder
 from kura.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower_wire
@@ -538,8 +539,8 @@ async def test_a_signer_that_signed_one_withdrawal_twice_is_lost(around: Around)
 
 def no(number: int = 1, **changes: Any) -> Signed:
     intent = make_intent(request_id=f"w-{number}")
-    policy = changes.pop("policy", parse_policy(policy_file()))
-    return sign(key("bob"), make_approval(policy, intent, "bob", decision="reject", **changes))
+    policy, who = changes.pop("policy", parse_policy(policy_file())), changes.pop("person", "bob")
+    return sign(key(who), make_approval(policy, intent, who, decision="reject", **changes))
 
 
 def held(around: Around) -> set[str]:
@@ -630,6 +631,38 @@ async def test_more_rejections_than_one_frame_takes_all_reach_the_guard(
         await around.leased()
 
 
+async def test_who_rejects_by_the_hundred_holds_nobody_elses_rejection_up(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relay could stop after the first lease, which must not be without the other one's."""
+    monkeypatch.setattr(rejections, "TOLD_AT_ONCE", 2)
+    async with around.running():
+        await around.leased()
+        around.drops_rejections = True
+        for number in range(4):
+            rejections.reject(around.parts, no(number))
+        others = no(9, person="carol")
+        rejections.reject(around.parts, others)
+        names = [name for name, _ in rejections.pending(around.parts, AUDIT)]
+        assert names == [digest(no(0).statement), digest(others.statement)]
+        around.drops_rejections = False
+        await around.until(lambda: len(held(around)) == 5)
+
+
+async def test_one_that_was_dropped_while_a_lease_was_under_way_is_no_fault(around: Around) -> None:
+    """Its policy passed meanwhile; the lease was taken all the same."""
+    async with around.running():
+        await around.leased()
+    order, kept = no(), no(2)
+    for one in (order, kept):
+        rejections.reject(around.parts, one)
+    names = [name for name, _ in rejections.pending(around.parts, AUDIT)]
+    with around.parts.database.transaction() as db:
+        db.execute("DELETE FROM rejection WHERE digest = ?", (digest(order.statement),))
+        rejections.told(db, AUDIT, names)
+    assert not rejections.pending(around.parts, AUDIT)
+
+
 async def test_a_rejection_under_a_policy_that_is_new_here_is_taken(around: Around) -> None:
     """Custody brought the version to the signer a moment ago; the officer has read it."""
     async with around.running():
@@ -644,3 +677,66 @@ async def test_a_rejection_under_a_policy_that_is_new_here_is_taken(around: Arou
         assert said == tower_wire.CreateRejectionResponse()
         await around.until(lambda: held(around) == {digest(order.statement)})
         await around.leased()
+
+
+class Held:
+    """In a gateway's place: the guard answers at once, a relay keeps the first answer back."""
+
+    def __init__(self, rig: SignerRig) -> None:
+        self.rig, self.asked, self.released = rig, asyncio.Event(), asyncio.Event()
+
+    async def ask(self, jobs: Sequence[wire.Job]) -> Sequence[wire.Result]:
+        results, first = self.rig.guard.answer(list(jobs)), not self.asked.is_set()
+        self.asked.set()
+        if first:
+            await self.released.wait()
+        return results
+
+
+async def test_what_a_relay_kept_back_takes_back_nothing_that_was_seen_since(
+    around: Around,
+) -> None:
+    """An answer of before a lift made it forget a proven theft, and the sweeping with it."""
+    order = freeze()
+    job = wire.Job(apply=wire.Apply(freeze=freezes.enveloped(order)))
+    assert around.rig.ask_unleased(job).HasField("applied")
+    gateway: Any = Held(around.rig)
+    link = Link(gateway, audit_key=AUDIT)
+    late = asyncio.create_task(leases.look(around.parts, link))
+    await gateway.asked.wait()
+    orders = [make_unfreeze(who, digest(order.statement)) for who in ("alice", "carol")]
+    lift = wire.Unfreeze(orders=map(enveloped, orders))
+    applied = around.rig.ask_unleased(wire.Job(apply=wire.Apply(unfreeze=lift))).applied
+    await leases.look(around.parts, link)
+    freezes.prove_theft(around.parts, AUDIT, b"stolen")
+    gateway.released.set()
+    with pytest.raises(leases.SignerError, match="later"):
+        await late
+    assert freezes.is_theft_proven(around.parts, AUDIT)
+    known = signers.find(around.parts.database, AUDIT)
+    assert known
+    assert known.epoch == applied.digest
+
+
+async def test_the_entry_that_a_lease_names_does_not_go_back(around: Around) -> None:
+    """Of two relays of one signer, one may keep back what it said as it took a lease."""
+    database = around.parts.database
+    hello = decode(Hello, around.rig.ask_unleased(HELLO).hello.statement)
+    later = replace(hello, sequence=hello.sequence + 5, head="ab" * 32)
+    for taken in (hello, later, hello):
+        with database.transaction() as db:
+            signers.confirm(db, taken)
+    assert signers.confirmed(database, hello) == (later.sequence, later.head)
+
+
+async def test_nor_what_was_seen_when_a_theft_was_asked_about(around: Around) -> None:
+    gateway: Any = Held(around.rig)
+    link = Link(gateway, audit_key=AUDIT)
+    late = asyncio.create_task(leases.look(around.parts, link))
+    await gateway.asked.wait()
+    nodes: Any = None
+    responder = Responder(around.parts, nodes, around.rig.policy.wallets["hot-sol"], ())
+    await responder._ask(gateway, wire.SignedStatement())
+    gateway.released.set()
+    with pytest.raises(leases.SignerError, match="later"):
+        await late

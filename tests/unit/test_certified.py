@@ -77,14 +77,17 @@ def test_another_receipt_is_none(other: Callable[[], bytes]) -> None:
         require_certified(made, KEYS)
 
 
-def test_the_end_of_an_intent_whose_request_another_has_is_shown_as_nothing_else() -> None:
-    """The other one may be paid: who takes this for a cancelled order pays the customer twice."""
+@pytest.mark.parametrize("code", [Code.REQUEST_ID_REUSED, Code.REQUESTER_UNKNOWN])
+def test_an_end_beside_which_another_intent_may_be_paid_is_shown_as_nothing_else(
+    code: Code,
+) -> None:
+    """Who takes this for a cancelled order pays the customer twice."""
     for state in ENDS:
         made = at_end(state)
-        made.receipt = _receipt(code=Code.REQUEST_ID_REUSED)
-        for shown_code in ("", Code.NO_RULE, Code.REQUEST_ID_REUSED):
+        made.receipt = _receipt(code=code)
+        for shown_code in ("", Code.NO_RULE, code):
             made.refusal.code = shown_code
-            if (state, shown_code) == (State.BLOCKED, Code.REQUEST_ID_REUSED):
+            if (state, shown_code) == (State.BLOCKED, code):
                 require_certified(made, KEYS)
                 continue
             with pytest.raises(UncertifiedError):

@@ -240,12 +240,20 @@ def test_an_officers_key_is_opened_by_its_passphrase_alone(
 
 
 def test_a_rejection_is_signed(run: Run, custody: MemoryCustody, alice: Path, pending: str) -> None:
-    options = ("--expires-in", "2", "--yes")
-    assert run("--config", alice, "approval", "reject", pending, *options)[0] == 0
+    assert run("--config", alice, "approval", "reject", pending, "--yes")[0] == 0
     opened = approval_sent(custody)
     assert isinstance(opened, Approval)
     assert opened.decision == "reject"
-    assert opened.expires - unix_ms() <= 2 * HOUR
+
+
+def test_an_approval_lapses_when_its_officer_says(
+    run: Run, custody: MemoryCustody, alice: Path, pending: str
+) -> None:
+    options = ("--expires-in", "2", "--yes")
+    assert run("--config", alice, "approval", "approve", pending, *options)[0] == 0
+    opened = approval_sent(custody)
+    assert isinstance(opened, Approval)
+    assert HOUR < opened.expires - unix_ms() <= 2 * HOUR
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from kura.custody.v1 import custody_pb2 as wire
 from policies.approvals import open_rejection
 from policies.codes import Code, Refusal
 from policies.policy_file import parse_policy
-from policies.statements import Approval, Signed
+from policies.statements import INTENT_LIFE_MAX_MS, Approval, Signed, decode
 from tests.factories import CUSTOMER, policy_file
 from tests.memory_custody import CallError, MemoryCustody, config_file
 from tests.memory_watchtower import TARGET, MemoryWatchtower, serve_both
@@ -52,6 +52,8 @@ def rejected(watchtower: MemoryWatchtower, pending: str) -> Approval:
     opened = open_rejection(POLICY, signed, unix_ms())
     assert isinstance(opened, Approval), opened
     assert f"withdrawals/{opened.intent}" == pending
+    # Custody could wait until it lapses, and use approvals that were made for longer.
+    assert opened.expires > unix_ms() + INTENT_LIFE_MAX_MS
     return opened
 
 
@@ -131,6 +133,31 @@ def test_whatever_custody_shows_or_hides_the_watchtower_gets_it(  # noqa: PLR091
     assert rejected(watchtower, pending).policy == POLICY.digest
     assert ("only the digest is shown" in err) == (deed is not called_ended)
     assert pending.removeprefix("withdrawals/") in out
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2, 3])
+def test_signers_in_other_versions_are_told_in_theirs(  # noqa: PLR0917
+    run: Run,
+    custody: MemoryCustody,
+    watchtower: MemoryWatchtower,
+    alice: Path,
+    pending: str,
+    refused: int,
+) -> None:
+    """Custody can keep a version from a signer, for which a rejection under the next is none."""
+    before, after = "0a" * 32, "0b" * 32
+    for policy in (before, POLICY.digest, after, ""):
+        watchtower.status.signers.add(policy=policy)
+    watchtower.refusals = [Refusal(Code.APPROVAL_INVALID, "not of its people")] * refused
+    _, out, err = run("--config", alice, "approval", "reject", pending, "--yes")
+    sent = watchtower.sent("CreateRejection")
+    made = [decode(Approval, request.rejection.statement) for request in sent]
+    assert {one.policy for one in made} == {before, POLICY.digest, after}
+    assert {(one.decision, f"withdrawals/{one.intent}") for one in made} == {("reject", pending)}
+    (kept,) = custody.sent("CreateApproval")
+    assert decode(Approval, kept.approval.statement).policy == POLICY.digest
+    assert ("watchtower: rejected" in out) == (refused < 3)
+    assert ("the watchtower refused: APPROVAL_INVALID" in err) == (refused == 3)
 
 
 def test_without_a_pin_what_custody_does_not_show_is_not_signed(

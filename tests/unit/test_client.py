@@ -18,6 +18,7 @@ from custody.client import (
     CustodyUnreachableError,
     KeyFileError,
     State,
+    UncertifiedError,
     state_of,
 )
 from custody.client_async import AsyncCustodyClient
@@ -27,8 +28,8 @@ from custody.keys import create_key
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
 from policies.statements import Cancel, Intent, Signed, StatementError, decode, digest, verify
-from tests.factories import CUSTOMER, public
-from tests.memory_custody import CallError, MemoryCustody, config_file, ended, refuse, serve
+from tests.factories import CUSTOMER, key, make_intent, public, sign
+from tests.memory_custody import CallError, MemoryCustody, config_file, ended, refuse, serve, shown
 
 ASK: dict[str, Any] = {
     "request_id": "order-1001",
@@ -213,6 +214,21 @@ def test_a_list_that_never_ends_is_a_fault(
     with pytest.raises(CustodyUnreachableError, match="ListWithdrawals never ends"):
         list(client.list_withdrawals())
     assert len(custody.calls) == min(len(tokens), 8)
+
+
+def test_the_end_of_anothers_request_is_not_listed_as_ones_own(
+    client: CustodyClient, custody: MemoryCustody
+) -> None:
+    """It may have the same request_id: a backend would take its own order for cancelled."""
+    intent = make_intent(requester="partner", key=public("partner"), request_id="order-1001")
+    theirs = shown(sign(key("partner"), intent))
+    custody.withdrawals[theirs.name] = theirs
+    assert [item.name for item in client.list_withdrawals()] == [theirs.name]
+    ended(theirs)
+    with pytest.raises(UncertifiedError, match="partner"):
+        list(client.list_withdrawals())
+    with pytest.raises(UncertifiedError, match="partner"):
+        client.get_withdrawal(theirs.name)
 
 
 def test_a_cancel_names_the_withdrawal_and_is_signed(

@@ -47,12 +47,13 @@ def database(tmp_path: Path) -> Iterator[Explained]:
     made.close()
 
 
-def give(database: Database, number: int, **changes: Any) -> str:
+def give(database: Database, number: int, signer: str = "audit", **changes: Any) -> str:
     name = f"{number:064}"
     receipt = make_receipt(make_intent(request_id=f"w-{number}"), transaction_id=name)
-    (data,) = travelling(replace(receipt, **changes))
+    receipt = replace(receipt, key=public(signer), **changes)
+    (data,) = travelling(receipt, signer=signer)
     with database.transaction() as connection:
-        receipts.store(connection, open_receipt({AUDIT}, data), data)
+        receipts.store(connection, open_receipt({receipt.key}, data), data)
     return name
 
 
@@ -168,3 +169,18 @@ def test_what_was_ended_unsigned_is_not_kept_as_signed_too(
     lost = give(database, 3)  # by a lost journal, of which the new one knows nothing
     receipts.resolve(database, [lost], State.DEAD)
     give(database, 3, outcome="ended", transaction_id="")
+
+
+@pytest.mark.parametrize("signed_first", [True, False])
+def test_two_signers_do_not_contradict_each_other(
+    database: Explained, *, signed_first: bool
+) -> None:
+    """One ends what it was not asked to sign: for that no journal is lost, nor does it hide one."""
+    if signed_first:
+        give(database, 1)
+    give(database, 1, "second", outcome="ended", transaction_id="")
+    give(database, 1)
+    give(database, 2, "second", outcome="ended", transaction_id="")
+    give(database, 2, outcome="ended", transaction_id="")
+    with pytest.raises(receipts.SignedTwiceError, match="ended without it"):
+        give(database, 2)

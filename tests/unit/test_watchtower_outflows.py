@@ -23,6 +23,8 @@ _RECENT = Hash(b"\x07" * 32)
 _ORDER = 2**252 + 27742317777372353535851937790883648493
 _TORSION = bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")
 _NONE = bytes((1, *bytes(31)))
+_QUARTER = bytes((*bytes(31), 0x80))
+_NONE_AGAIN = b"\xee" + b"\xff" * 30 + b"\x7f"  # the same point, spelled p + 1
 
 
 def paid(payer: Keypair, to: Pubkey, version: int | None) -> VersionedTransaction:
@@ -85,3 +87,20 @@ def test_a_thief_who_signs_as_only_the_cofactored_check_takes_is_seen(
             lie = VersionedTransaction.populate(message, several)
             with pytest.raises(LyingNodeError, match="does not verify"):
                 signer_place(bytes(lie), str(several[0]), str(wallet))
+
+
+@pytest.mark.parametrize("payer", [_NONE, _NONE_AGAIN, _TORSION, _QUARTER], ids=bytes.hex)
+@pytest.mark.parametrize("point", [_NONE, _TORSION], ids=bytes.hex)
+def test_a_thief_whose_payer_is_nobodys_key_is_seen(payer: bytes, point: bytes) -> None:
+    """For a key of small order anybody signs: ZIP-215, which SIMD-0376 takes over, allows it."""
+    wallet = Pubkey(mixed(6, _NONE))
+    take = TransferParams(from_pubkey=wallet, to_pubkey=OTHER.pubkey(), lamports=1)
+    message = Message.new_with_blockhash([transfer(take)], Pubkey(payer), _RECENT)
+    of_payer = Signature.from_bytes(point + bytes(32))
+    of_wallet = signature_of(6, bytes(wallet), bytes(message), _NONE)
+    tx = VersionedTransaction.populate(message, [of_payer, of_wallet])
+    assert signer_place(bytes(tx), str(of_payer), str(wallet)) == 1
+    for forged in ([of_wallet, of_wallet], [of_payer, of_payer]):
+        lie = VersionedTransaction.populate(message, forged)
+        with pytest.raises(LyingNodeError, match="does not verify"):
+            signer_place(bytes(lie), str(forged[0]), str(wallet))

@@ -1,5 +1,6 @@
 """END: once there is a tombstone, nothing makes the signer pay that request."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,7 @@ from tests.factories import (
     policy_file,
     public,
     sign,
+    wallet_text,
 )
 from tests.integration.guard.orders import freeze_job
 from tests.integration.mischief import Crash, crash_in
@@ -179,6 +181,16 @@ def test_what_was_asked_of_a_wallet_that_is_gone_can_be_ended(rig: SignerRig) ->
     assert rig.refused(end(late)) is Code.WALLET_NOT_HELD, "another signer may have paid it"
 
 
+def test_what_another_signer_may_have_paid_is_not_ended_when_its_wallet_is_gone(
+    make_rig: Callable[[bytes], SignerRig],
+) -> None:
+    """Custody brings the version here and not there; and the watchtower would believe both."""
+    others = wallet_text("second", signer=public("second"))
+    rig = make_rig(policy_file(more=others))
+    put_in_force(rig, policy_file(version=2, previous=rig.policy.digest))
+    assert rig.refused(end(make_intent(wallet="second"))) is Code.WALLET_UNKNOWN
+
+
 def test_a_key_that_was_dropped_burns_no_id_of_the_next(rig: SignerRig) -> None:
     """A stolen key was replaced: its thief cannot end requests that the new key will make."""
     file = policy_file(exchange=[public("partner")], version=2, previous=rig.policy.digest)
@@ -190,6 +202,24 @@ def test_a_key_that_was_dropped_burns_no_id_of_the_next(rig: SignerRig) -> None:
     rig.signed(transfer(replace(old, key=public("partner"))))
     put_in_force(rig, policy_file(version=3, previous=digest(file)))
     assert rig.refused(transfer(old)) is Code.REQUEST_ID_REUSED
+
+
+def test_the_receipt_of_an_end_under_a_dropped_key_says_that_the_id_can_be_paid(
+    rig: SignerRig,
+) -> None:
+    """A backend with a new key signs its order anew; custody pays that, and shows the old end."""
+    reserved, old = make_intent(request_id="w-2"), make_intent()
+    ended(rig, reserved)
+    file = policy_file(exchange=[public("partner")], version=2, previous=rig.policy.digest)
+    put_in_force(rig, file)
+    for _ in range(2):
+        assert certificate(rig, old) == ("ended", Code.REQUESTER_UNKNOWN, "")
+    assert certificate(rig, reserved) == ("ended", "", ""), "its key was in force: the id is burnt"
+    put_in_force(rig, policy_file(version=3, previous=digest(file)))
+    assert certificate(rig, old) == ("ended", Code.REQUESTER_UNKNOWN, ""), "as before"
+    again = replace(old, created=old.created + 1)
+    rig.signed(transfer(again))
+    assert certificate(rig, old) == ("ended", Code.REQUEST_ID_REUSED, "")
 
 
 # --- what was signed, and the watchtower knows that it never lands
