@@ -152,9 +152,9 @@ class Works:
         raise AssertionError("custody never comes to rest")
 
     async def make_due(self) -> None:
-        """Let nothing wait for its time any more."""
+        """Let nothing wait for its time any more; who waited longest still comes first."""
         await self.sql(
-            "UPDATE withdrawal SET retry_at = now(), introduce_at ="
+            "UPDATE withdrawal SET retry_at = least(retry_at, now()), introduce_at ="
             " introduce_at - interval '1 hour'"
         )
         await self.sql("UPDATE nonce SET retry_at = now()")
