@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS rejection_told (
   audit_key TEXT NOT NULL, digest TEXT NOT NULL REFERENCES rejection ON DELETE CASCADE,
   PRIMARY KEY (audit_key, digest)
 ) STRICT;
+CREATE INDEX IF NOT EXISTS rejection_told_of ON rejection_told (digest);
 """
 
 

@@ -104,6 +104,25 @@ def test_one_of_a_policy_of_before_is_told_nobody_and_dropped(house: House) -> N
     assert house.parts.database.rows("SELECT 1 FROM rejection_told") == []
 
 
+def test_what_is_dropped_at_once_is_not_looked_for_among_all_that_was_told(house: House) -> None:
+    """Without an index each one dropped reads all of it: seconds, in which no theft is answered."""
+    amount, steps, rows = 500, [0], "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+    rows += f" WHERE i < {amount}) SELECT"
+    with house.parts.database.transaction() as db:
+        db.execute(f"INSERT INTO rejection {rows} i, 'gone', 'bob', {NOW + HOUR}, x'00' FROM n")
+        db.execute(f"INSERT INTO rejection_told {rows} '{AUDIT}', i FROM n")
+
+    def step() -> None:
+        steps[0] += 1
+
+    house.parts.database._db.set_progress_handler(step, 100)
+    rejected(house, no())
+    house.parts.database._db.set_progress_handler(None, 0)
+    assert waiting(house) == [name_of(no())]
+    assert house.parts.database.rows("SELECT 1 FROM rejection_told") == []
+    assert steps[0] < amount
+
+
 def test_one_approver_fills_no_more_than_their_own_places(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
