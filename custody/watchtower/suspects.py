@@ -1,7 +1,7 @@
 """Transactions of our wallets that no receipt covered: each is on the disk before anything is done.
 
 Invariants: UNDECIDED until the signer has said which it is; then LAWFUL (it signed it itself), or
-THEFT until the freeze is lifted or the sweeps are used up, and then SWEPT.
+THEFT until the freeze is lifted, and then SWEPT.
 """
 
 from dataclasses import dataclass

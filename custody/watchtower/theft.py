@@ -2,12 +2,12 @@
 
 The signer checks the transaction's bytes against its journal. One that it signed itself comes back
 with its receipt, and the pause is over. Any other is proven theft: the signer freezes and signs the
-sweep, and what is left or paid in goes to the pinned address, until a quorum lifts the freeze or
-the policy's count is used up.
+sweep, and what is left or paid in goes to the pinned address, until a quorum lifts the freeze.
 """
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,6 +31,7 @@ from policies.receipts import ReceiptError, open_receipt
 from policies.statements import Receipt, Theft
 
 AGAIN_SECONDS = 0.3
+USED_UP_SECONDS = 30.0  # then it is asked again: the count may be raised, and the relay may lie
 _STOLEN = (
     "find out who holds the key; the freeze stays until a quorum lifts it: custody freeze list"
 )
@@ -54,6 +55,7 @@ class Responder:
         self._asked_of = Counter[str]()  # how often without an answer that decides
         self._ladder = Ladder(nodes)
         self._used_up = False
+        self._rests_until = 0.0  # by the steady clock, in seconds
 
     def add(self, suspect: Suspect) -> None:
         """Take up a new suspect at once."""
@@ -127,10 +129,7 @@ class Responder:
         waiting = self.undecided()
         if waiting and not (left and waits) and await self._decide(waiting[0]):
             return
-        if self._used_up:
-            if not self._ladder.under_way:
-                self._done()
-        elif left and not waits:
+        if left and not waits and time.monotonic() >= self._rests_until:
             await self._decide(self._proofs()[0])
 
     async def _decide(self, suspect: Suspect) -> bool:
@@ -210,6 +209,7 @@ class Responder:
         if result.WhichOneof("outcome") != "swept":
             self._use_up()
             return
+        self._used_up = False
         opened = [(self._opened(data), data) for data in result.swept.receipts]
         with self._parts.database.transaction() as connection:
             for receipt, data in opened:
@@ -292,10 +292,11 @@ class Responder:
     def _done(self) -> None:
         for suspect in self._proofs():
             self._settle(suspect, Verdict.SWEPT)
-        self._used_up = False
+        self._used_up, self._rests_until = False, 0.0
         log.warning("sweep is over", wallet=self.wallet.name)
 
     def _use_up(self) -> None:
+        self._rests_until = time.monotonic() + USED_UP_SECONDS
         if not self._used_up:
             self._used_up = True
             words = f"{self.wallet.name}: the policy's sweeps are used up and money may be left"

@@ -14,6 +14,7 @@ from custody.chains.solana_history import HistoryNode
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
 from custody.watchtower import freezes, suspects
+from custody.watchtower import theft as theft_module
 from custody.watchtower.follow import PAUSE_SECONDS
 from custody.watchtower.suspects import Verdict
 from custody.watchtower.theft import Responder
@@ -339,9 +340,30 @@ async def test_used_up_sweeps_are_told(rig: Rig) -> None:
         await rig.well()
         rig.steal(SOL)
         await until(lambda: any("used up" in alarm.message for alarm in rig.alarms))
-        await until(lambda: not suspects.open_suspects(rig.database))
         assert rig.wallet.balance(COLD) == 0
         assert rig.frozen() == ["watchtower"]
+        query = "SELECT state FROM suspects"
+        await until(lambda: rig.database.rows(query) == [(Verdict.THEFT,)] * 2)
+
+
+async def test_used_up_is_no_last_word(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the relay's, and a policy version may raise the count."""
+    monkeypatch.setattr(theft_module, "USED_UP_SECONDS", 0.5)
+    answer = rig.signer.answers
+    assert answer is not None
+    async with rig.running():
+        await rig.well()
+        rig.steal(SOL)
+        await until(rig.swept)
+        refusal = wire.Refusal(code="LIMIT_EXCEEDED", message="used up")
+        rig.signer.answers = lambda _: wire.Result(refusal=refusal)
+        rig.ledger.advance(160)  # until nothing signed so far can land
+        rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
+        await until(lambda: any("used up" in alarm.message for alarm in rig.alarms))
+        await rig.seen()
+        rig.signer.answers = answer
+        await until(lambda: rig.wallet.balance(COLD) > 108 * SOL)
+        assert rig.kinds() == ["THEFT"] * 2
 
 
 async def test_a_relay_that_spoils_a_sweep_only_costs_time(rig: Rig) -> None:
