@@ -150,10 +150,11 @@ async def look(parts: Parts, link: Link) -> Look | Problem:
 
 def freezes_shown(
     parts: Parts, question: bytes, first: wire.Result, second: wire.Result
-) -> Sequence[wire.Freeze]:
-    """Return what stands at a signer, by its HELLO and STATUS; SignerError when they differ."""
-    _check_freezes(_open_hello(parts, question, first), second.status)
-    return second.status.freezes
+) -> tuple[str, Sequence[wire.Freeze]]:
+    """Return a signer's epoch and what stands, by HELLO and STATUS; SignerError if they differ."""
+    hello = _open_hello(parts, question, first)
+    _check_freezes(hello, second.status)
+    return hello.epoch, second.status.freezes
 
 
 def _check_freezes(hello: Hello, status: wire.SignerStatus) -> None:

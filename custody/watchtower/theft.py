@@ -140,14 +140,17 @@ class Responder:
             # Lifted meanwhile: asked after it took the lift, the signer would freeze once more.
             if suspect.verdict is Verdict.THEFT and self._is_lifted():
                 return False
-            result, frozen = await self._ask(gateway, theft)
+            before = self._epoch()
+            result, frozen, epoch = await self._ask(gateway, theft)
         except SignerUnreachableError as error:
             self._alarm_unproven(suspect, str(error))
             raise
         outcome = result.WhichOneof("outcome")
         if frozen and (outcome == "swept" or result.refusal.code == Code.LIMIT_EXCEEDED):
-            self._proven(suspect)
-            self._climb(blockhash, result)
+            lifted = before == epoch != self._epoch()  # while a relay kept the answer back
+            self._proven(suspect, stands=not lifted)
+            if not lifted:
+                self._climb(blockhash, result)
         elif receipt := self._covering(suspect, result):
             self._lawful(suspect, receipt, result.receipt)
         else:
@@ -184,8 +187,10 @@ class Responder:
         signed = self._parts.key.sign(statement)
         return blockhash, freezes.enveloped(signed)
 
-    async def _ask(self, gateway: Gateway, theft: wire.SignedStatement) -> tuple[wire.Result, bool]:
-        """Return the signer's answer, and whether it is frozen for a theft.
+    async def _ask(
+        self, gateway: Gateway, theft: wire.SignedStatement
+    ) -> tuple[wire.Result, bool, str]:
+        """Return the signer's answer, whether it is frozen for a theft, and in which epoch.
 
         The relay could make up an answer; what stands, the signer's HELLO says.
         """
@@ -197,12 +202,12 @@ class Responder:
         ]
         result, hello, status = await gateway.ask(jobs)
         try:
-            standing = leases.freezes_shown(self._parts, question, hello, status)
+            epoch, standing = leases.freezes_shown(self._parts, question, hello, status)
         except leases.SignerError as error:
             raise SignerUnreachableError(str(error)) from error
         self._parts.is_newest(self.wallet.signer, look)  # no earlier look takes it back
         frozen = any(item.person == WATCHTOWER for item in standing)
-        return result, frozen
+        return result, frozen, epoch
 
     def _climb(self, blockhash: bytes, result: wire.Result) -> None:
         """Keep the receipts of a sweep and send it; without one, its count is used up."""
@@ -264,10 +269,16 @@ class Responder:
         """Tell whether a quorum lifted the freeze, as far as the signer said."""
         return not freezes.is_theft_proven(self._parts, self.wallet.signer)
 
-    def _proven(self, suspect: Suspect) -> None:
+    def _epoch(self) -> str:
+        """Return the epoch that the signer was last seen in."""
+        signer = signers.find(self._parts.database, self.wallet.signer)
+        return signer.epoch if signer else ""
+
+    def _proven(self, suspect: Suspect, *, stands: bool) -> None:
         if suspect.verdict is Verdict.THEFT:
             return
-        freezes.prove_theft(self._parts, self.wallet.signer, suspect.transaction)
+        if stands:
+            freezes.prove_theft(self._parts, self.wallet.signer, suspect.transaction)
         self._settle(suspect, Verdict.THEFT)
         words = f"{self.wallet.name}'s key signed what its signer did not: all is frozen"
         self._alarm("THEFT", words, _STOLEN, suspect)

@@ -13,7 +13,7 @@ from solders.transaction import VersionedTransaction
 from custody.chains.solana_history import HistoryNode
 from custody.dev.devnet.chain import Chain
 from custody.dev.devnet.server import serve
-from custody.watchtower import freezes, suspects
+from custody.watchtower import freezes, signers, suspects
 from custody.watchtower import theft as theft_module
 from custody.watchtower.follow import PAUSE_SECONDS
 from custody.watchtower.suspects import Verdict
@@ -23,10 +23,10 @@ from policies.receipts import open_receipt
 from policies.statements import Destination, Theft, decode
 from signer.chains.solana import nonce_address
 from tests.devnet_wallet import SOL
-from tests.factories import COLD_ADDRESS, CUSTOMER, make_intent, policy_file
+from tests.factories import COLD_ADDRESS, CUSTOMER, make_hello, make_intent, policy_file
 from tests.signing import STATUS, SignerRig, nonce_open, transfer
 from tests.softhsm import SoftHsm
-from tests.tower_rig import AUDIT, SECONDS_MAX, TowerRig, only, passing, stranger, until
+from tests.tower_rig import AUDIT, JOURNAL, SECONDS_MAX, TowerRig, only, passing, stranger, until
 
 COLD = Pubkey.from_string(COLD_ADDRESS)
 FEE = SOL // 100  # the policy's sweep fee
@@ -50,6 +50,7 @@ class Rig(TowerRig):
     def lift(self) -> None:
         """Let the signer say that its freezes were lifted."""
         with self.database.transaction() as db:
+            db.execute("UPDATE signer SET epoch = 'e1'")
             freezes.compare(db, AUDIT, "e1", ())
 
     def swept(self) -> bool:
@@ -174,6 +175,36 @@ async def test_a_lift_while_the_node_is_asked_is_not_undone(rig: Rig) -> None:
         rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
         await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
         assert len(rig.signer.asked) == asked
+
+
+async def test_an_answer_that_a_relay_kept_back_over_a_lift_sweeps_nothing(rig: Rig) -> None:
+    """What the wallet was filled with after the lift went to the cold wallet, on its last answer."""
+    answer = rig.signer.answers
+    assert answer is not None
+
+    def kept_back(theft: wire.AlarmSweep) -> wire.Result:
+        rig.signer.answers = answer
+        return answer(theft)
+
+    def lifted(job: wire.Job) -> wire.Result:
+        result = rig.host.ask_unleased(job)
+        if job.HasField("status"):
+            rig.signer.others = rig.host.ask_unleased
+            rig.lift()  # it was seen while the answer was under way
+        return result
+
+    async with rig.running():
+        await rig.well()
+        with rig.database.transaction() as db:
+            signers.note(db, make_hello(rig.policy, key=AUDIT, journal=JOURNAL, epoch=""))
+        rig.signer.answers, rig.signer.others = kept_back, lifted
+        stolen = rig.steal(SOL)
+        await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
+        assert not freezes.is_theft_proven(rig.parts, AUDIT)
+        await rig.seen()
+        assert len(rig.signer.asked) == 1
+        assert rig.wallet.balance(COLD) == 0
+        assert rig.kinds() == ["THEFT"]
 
 
 async def test_once_lifted_no_rung_of_before_takes_what_comes_in(rig: Rig) -> None:
