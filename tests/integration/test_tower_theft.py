@@ -178,7 +178,7 @@ async def test_a_lift_while_the_node_is_asked_is_not_undone(rig: Rig) -> None:
 
 
 async def test_an_answer_that_a_relay_kept_back_over_a_lift_sweeps_nothing(rig: Rig) -> None:
-    """What the wallet was filled with after the lift went to the cold wallet, on its last answer."""
+    """What came in after the lift went to the cold wallet, and the others were frozen anew."""
     answer = rig.signer.answers
     assert answer is not None
 
