@@ -1,14 +1,16 @@
 """JSON-RPC 2.0 over HTTP to a node that may be slow, broken or hostile.
 
 Invariants: every call ends within the timeout, reads a bounded number of bytes, and either returns
-the `result` of the answer to this very request or raises NodeError. No redirect, no proxy from the
-environment. Values out of an answer pass `member` and `integer` before anyone relies on them.
+the `result` of the answer to this very request or raises NodeError. No redirect, no cookie, and no
+proxy from the environment. Values out of an answer pass `member` and `integer` before anyone relies
+on them.
 """
 
 import asyncio
 import itertools
 import json
 import logging
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, NoReturn
 
 import httpx
@@ -35,6 +37,8 @@ class JsonRpc:
             timeout=None,  # noqa: S113 (asyncio.timeout in _post bounds the sum of all steps)
             trust_env=False,
             headers={"Accept-Encoding": "identity"},  # so that no small answer can unfold
+            # A node's cookies would be kept, and gone through at each call, without bound.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             transport=transport,
         )
 

@@ -77,6 +77,25 @@ async def test_an_answer_that_is_no_answer_is_refused(body: bytes) -> None:
         await ask(lambda _: reply(body))
 
 
+async def test_nothing_of_an_answer_is_kept_for_the_next_call() -> None:
+    """Cookies were: a node could have each call take longer than the one before, for ever."""
+    headers = list[httpx.Headers]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers.append(request.headers)
+        number = json.loads(request.content)["id"]
+        body = {"jsonrpc": "2.0", "id": number, "result": 7}
+        return reply(body, headers={"Set-Cookie": f"a{number}=b; Max-Age=9999"})
+
+    rpc = JsonRpc(URL, timeout=5.0, transport=httpx.MockTransport(answer))
+    for _ in range(2):
+        assert await rpc.call("getSlot", []) == 7
+    await rpc.close()
+    first, second = headers
+    assert first == second
+    assert not rpc._client.cookies
+
+
 @pytest.mark.parametrize("code", [201, 204, 302, 307, 401, 429, 500, 503])
 async def test_other_http_codes_are_refused_and_no_redirect_is_followed(code: int) -> None:
     good = {"jsonrpc": "2.0", "id": 1, "result": 7}
