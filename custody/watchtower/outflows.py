@@ -10,6 +10,8 @@ from solders.transaction import SanitizeError, VersionedTransaction
 
 from custody.chains.solana_signatures import is_valid
 
+BYTES_MAX = 4096  # of a transaction: version 1, SIMD-0385; the others have 1232
+
 
 class LyingNodeError(Exception):
     """What the node shows cannot be on the chain; the message says why."""
@@ -33,6 +35,8 @@ def signer_place(transaction: bytes, transaction_id: str, address: str) -> int |
 
 
 def _decoded(transaction: bytes) -> VersionedTransaction:
+    if len(transaction) > BYTES_MAX:
+        raise LyingNodeError(f"it shows {len(transaction)} bytes, longer than any transaction")
     try:
         tx = VersionedTransaction.from_bytes(transaction)
         tx.sanitize()

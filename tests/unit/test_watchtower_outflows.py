@@ -9,6 +9,7 @@ from nacl.bindings import (
     crypto_scalarmult_ed25519_base_noclamp,
 )
 from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import Message, MessageV0, MessageV1
 from solders.pubkey import Pubkey
@@ -48,6 +49,15 @@ def test_a_transaction_of_any_version_is_read(version: int | None) -> None:
     assert signer_place(bytes(outflow), str(outflow.signatures[0]), address) == 0
     inflow = paid(OTHER, WALLET.pubkey(), version)
     assert signer_place(bytes(inflow), str(inflow.signatures[0]), address) is None
+
+
+def test_what_is_longer_than_any_transaction_is_not_read() -> None:
+    """A node could show half a megabyte with 120 valid signatures, again and again: for seconds."""
+    steps = [Instruction(OTHER.pubkey(), bytes(4096), [])]
+    message = Message.new_with_blockhash(steps, WALLET.pubkey(), _RECENT)
+    tx = VersionedTransaction(message, [WALLET])
+    with pytest.raises(LyingNodeError, match="longer"):
+        signer_place(bytes(tx), str(tx.signatures[0]), str(WALLET.pubkey()))
 
 
 def mixed(scalar: int, torsion: bytes) -> bytes:
