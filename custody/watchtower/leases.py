@@ -226,6 +226,7 @@ async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy, *, life
         raise SignerError(f"the signer did not take its lease: {_words(first)}")
     with parts.database.transaction() as db:
         signers.confirm(db, taken)
+        signers.agree(db, lease.time)
         rejections.told(db, hello.key, lease.rejections)
     link.lease_until = lease.expires
     if len(waiting) == rejections.TOLD_AT_ONCE:

@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS confirmed (
   audit_key TEXT NOT NULL, journal TEXT NOT NULL, sequence INTEGER NOT NULL, head TEXT NOT NULL,
   PRIMARY KEY (audit_key, journal)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS agreed (
+  only INTEGER PRIMARY KEY CHECK (only = 1), time INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS policy (digest TEXT PRIMARY KEY, file BLOB NOT NULL) STRICT;
 """
 LOST = "stop the signer, find out who put an older journal there: signer doctor"
@@ -84,6 +87,18 @@ def confirm(db: sqlite3.Connection, hello: Hello) -> None:
     query = "INSERT INTO confirmed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
     query += " sequence = excluded.sequence, head = excluded.head"
     db.execute(query + " WHERE excluded.sequence > sequence", values)
+
+
+def agree(db: sqlite3.Connection, time: int) -> None:
+    """Note the time (Unix ms) of a lease that was taken: a signer's clock said so too."""
+    query = "INSERT INTO agreed VALUES (1, ?) ON CONFLICT DO UPDATE SET"
+    db.execute(query + " time = max(time, excluded.time)", (time,))
+
+
+def agreed(database: Database) -> int:
+    """Return a time that is past, whatever this host's clock says by now; 0 before a lease."""
+    rows = database.rows("SELECT time FROM agreed")
+    return int(rows[0][0]) if rows else 0
 
 
 def lose(parts: Parts, audit_key: str, words: str) -> None:

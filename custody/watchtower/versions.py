@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from custody.watchtower import signers
 from custody.watchtower.freezes import enveloped
 from custody.watchtower.parts import Parts
 from kura.signer.v1 import signer_pb2 as wire
@@ -158,7 +159,8 @@ def _note(parts: Parts, file: bytes, changes: Sequence[Signed]) -> Refusal | Non
         others = parts.database.rows(query, policy.previous, policy.digest)[0][0]
         if others >= PROPOSALS_MAX:
             return Refusal(Code.POLICY_DELAYED, "too many versions wait: activate one of them")
-        values = (policy.digest, policy.previous, file, now, now + in_force.change_delay)
+        seen = max(now, signers.agreed(parts.database))  # a clock put back would shorten the delay
+        values = (policy.digest, policy.previous, file, seen, seen + in_force.change_delay)
         with parts.database.transaction() as db:
             db.execute("INSERT OR IGNORE INTO proposal VALUES (?, ?, ?, ?, ?)", values)
             if only_tightens(in_force, policy):

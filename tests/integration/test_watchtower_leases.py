@@ -394,6 +394,7 @@ async def test_a_lease_that_the_signer_refuses_is_told(around: Around) -> None:
         await around.leased()
         around.parts.clock = lambda: around.rig.now + 31_000
         await around.refused(Cause.SIGNER, "s off this host's clock")
+        assert signers.agreed(around.parts.database) == around.rig.now
         around.parts.clock = lambda: around.rig.now
         await around.leased()
 

@@ -296,6 +296,21 @@ def test_the_delay_counts_from_the_first_sight_alone(house: House) -> None:
     assert (said.change, said.time) == (digest(NEXT), known.earliest)
 
 
+def test_a_clock_that_was_put_back_makes_no_delay_shorter(house: House) -> None:
+    """Until it is right again: a bribed quorum's version had been here for days by then."""
+    with house.parts.database.transaction() as db:
+        signers.agree(db, NOW)  # a signer took a lease, so its clock said so too
+        signers.agree(db, NOW - HOUR)
+    house.restart()
+    house.now = NOW - 2 * POLICY.change_delay
+    changes = changes_of(NEXT, "alice", "carol")
+    known = versions.propose(house.parts, NEXT, changes)
+    assert isinstance(known, versions.Proposal), known
+    house.now = NOW
+    assert versions.elapsed(house.parts, known) is None
+    assert known.earliest == NOW + POLICY.change_delay
+
+
 def test_a_version_without_its_quorum_does_not_begin_to_wait(house: House) -> None:
     unsigned = versions.propose(house.parts, NEXT, changes_of(NEXT, "alice"))
     assert code_of(unsigned) is Code.QUORUM_MISSING
