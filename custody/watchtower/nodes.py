@@ -98,9 +98,7 @@ class Nodes:
         genesis: str = "",
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.each = [
-            Node(urlsplit(url).netloc.rpartition("@")[2], _node(url), wall, steady) for url in urls
-        ]
+        self.each = [Node(name_of(url), _node(url), wall, steady) for url in urls]
         self.genesis = genesis
 
     async def run(self, learned: Callable[[str], None]) -> None:
@@ -205,6 +203,11 @@ class Nodes:
             except ChainError:
                 pass  # is said by problem()
             await asyncio.sleep(CHECK_SECONDS)
+
+
+def name_of(url: str) -> str:
+    """Return what a node is called: host and port. What was seen of it is kept under that."""
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _node(url: str) -> HistoryNode:

@@ -1,6 +1,7 @@
 """The watchtower's settings: watchtower.toml and KURA_WATCHTOWER_…, read once at start."""
 
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from custody.settings import (
     read_tracing,
 )
 from custody.tls import TlsFiles
+from custody.watchtower.nodes import name_of
 from policies import fields
 from policies.reader import EntryError, Table
 
@@ -50,7 +52,7 @@ def watchtower_settings(root: Table, folder: Path) -> WatchtowerSettings:
     return WatchtowerSettings(
         listen=root.value("listen", read_address),
         tls=read_tls(root, folder),
-        nodes=_some(root, "nodes", root.values("nodes", read_text), NODES_MAX),
+        nodes=_nodes(root),
         key=folder / root.value("key", read_text),
         audit_keys=_some(root, "audit_keys", root.values("audit_keys", fields.key), SIGNERS_MAX),
         data=folder / root.value("data", read_text),
@@ -60,6 +62,14 @@ def watchtower_settings(root: Table, folder: Path) -> WatchtowerSettings:
         tracing=read_tracing(root),
         log=read_log(root),
     )
+
+
+def _nodes(root: Table) -> tuple[str, ...]:
+    urls = _some(root, "nodes", root.values("nodes", read_text), NODES_MAX)
+    for name, times in Counter(map(name_of, urls)).items():
+        if times > 1:
+            raise EntryError((*root.path, "nodes"), f"{name} is named twice: name another's node")
+    return urls
 
 
 def _some(root: Table, name: str, values: tuple[str, ...], most: int) -> tuple[str, ...]:

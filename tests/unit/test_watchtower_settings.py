@@ -52,6 +52,7 @@ def test_the_environment_stands_above_the_file(
         ({"nodes": []}, "nodes: must name 1 to 2"),
         ({"nodes": ["http://a", "http://b", "http://c"]}, "nodes: must name 1 to 2"),
         ({"nodes": ["http://a", "http://a"]}, "nodes: says the same thing twice"),  # one is not two
+        ({"nodes": ["http://a/1", "http://me@a/2"]}, "nodes: a is named twice"),
         ({"audit_keys": []}, "audit_keys: must name 1 to 8"),
         ({"audit_keys": KEYS * 2}, "audit_keys: says the same thing twice"),
         ({"audit_keys": ["ed25519:00"]}, "audit_keys"),
