@@ -9,6 +9,7 @@ policy, or the signatures lapse.
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from custody.watchtower import signers
 from custody.watchtower.freezes import enveloped
@@ -182,12 +183,18 @@ def _keep(db: sqlite3.Connection, name: str, file: bytes, changes: Sequence[Sign
 def _find(parts: Parts, name: str) -> Proposal | None:
     query = "SELECT previous, earliest, file FROM proposal WHERE digest = ?"
     for previous, earliest, file in parts.database.rows(query, name):
-        people = parse_policy(file).people
+        people = _people(file)
         query = "SELECT person FROM veto WHERE change = ? ORDER BY person"
         vetoed = (person for (person,) in parts.database.rows(query, name))
         vetoed_by = tuple(person for person in vetoed if person in people)
         return Proposal(name, previous, earliest, vetoed_by)
     return None
+
+
+@lru_cache(PROPOSALS_MAX)
+def _people(file: bytes) -> frozenset[str]:
+    """Return who is in a version; read once, since a large one takes long."""
+    return frozenset(parse_policy(file).people)
 
 
 def _count(parts: Parts, order: Veto, policy: Policy) -> int:

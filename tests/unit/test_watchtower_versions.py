@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from custody.gateway import Gateway
 from custody.watchtower import versions
 from custody.watchtower.alarms import Alarms
@@ -10,6 +12,7 @@ from custody.watchtower.service import Service
 from kura.signer.v1 import signer_pb2 as wire
 from kura.watchtower.v1 import watchtower_pb2 as tower
 from policies.codes import Code
+from policies.policy import Policy
 from policies.policy_file import parse_policy
 from policies.statements import LEASE_MS, Signed, digest
 from tests.factories import HOUR, NOW, policy_file, public
@@ -61,6 +64,21 @@ def test_it_waits_over_a_restart_until_the_signer_has_another_policy(house: Hous
     house.parts.policies[AUDIT] = parse_policy(TIGHT)
     assert waiting(house) == []
     assert versions.propose(house.parts, TIGHT, changes_of(TIGHT, "alice", "carol")) is None
+
+
+def test_what_waits_is_read_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file takes half a second in the event loop: each round, and whoever asks for all."""
+    file, read = policy_file(version=2, previous=POLICY.digest, cap="44 SOL"), list[bytes]()
+
+    def reading(data: bytes) -> Policy:
+        read.append(data)
+        return parse_policy(data)
+
+    monkeypatch.setattr(versions, "parse_policy", reading)
+    propose(house, file)
+    for _ in range(3):
+        assert waiting(house) == [known.digest for known in versions.waiting(house.parts)]
+    assert read == [file]
 
 
 def test_one_that_loosens_waits_for_its_delay_alone(house: House) -> None:
