@@ -102,13 +102,14 @@ def agreed(database: Database) -> int:
 
 
 def lose(parts: Parts, audit_key: str, words: str) -> None:
-    """Note that a journal went back, and tell people once: no lease until it is recovered."""
+    """Tell people that a journal went back, once, and note it: no lease until it is recovered."""
+    signer = find(parts.database, audit_key)
+    if signer is None or signer.seen.lost:
+        return
+    parts.alarm("ROLLBACK", f"{words} ({audit_key})", LOST)  # before: what is noted is told no more
     with parts.database.transaction() as db:
-        query = "UPDATE signer SET lost = ? WHERE audit_key = ? AND lost = ''"
-        noted = db.execute(query, (words, audit_key)).rowcount
-    if noted:
-        parts.alarm("ROLLBACK", f"{words} ({audit_key})", LOST)
-        parts.wake()
+        db.execute("UPDATE signer SET lost = ? WHERE audit_key = ?", (words, audit_key))
+    parts.wake()
 
 
 def recover(db: sqlite3.Connection, audit_key: str, journal: str, epoch: str, policy: str) -> None:

@@ -279,9 +279,9 @@ class Responder:
             return
         if stands:
             freezes.prove_theft(self._parts, self.wallet.signer, suspect.transaction)
-        self._settle(suspect, Verdict.THEFT)
         words = f"{self.wallet.name}'s key signed what its signer did not: all is frozen"
-        self._alarm("THEFT", words, _STOLEN, suspect)
+        self._alarm("THEFT", words, _STOLEN, suspect)  # before: what is settled is told no more
+        self._settle(suspect, Verdict.THEFT)
 
     def _lawful(self, suspect: Suspect, receipt: Receipt, data: bytes) -> None:
         try:
@@ -296,9 +296,9 @@ class Responder:
     def _is_lawful(self, suspect: Suspect) -> None:
         listed = Listed(suspect.transaction_id, suspect.slot, failed=False)
         receipts.see(self._parts.database, self.wallet.name, [listed])
-        self._settle(suspect, Verdict.LAWFUL)
         words = f"a transaction of {self.wallet.name} was on the chain before its receipt was here"
         self._alarm("RECEIPT", words, _WITHHELD, suspect)
+        self._settle(suspect, Verdict.LAWFUL)
 
     def _done(self) -> None:
         for suspect in self._proofs():

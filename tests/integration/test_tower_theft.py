@@ -123,6 +123,24 @@ async def test_what_is_left_is_in_the_cold_wallet_within_two_seconds(rig: Rig) -
         await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
 
 
+async def test_a_theft_is_told_before_it_is_settled(rig: Rig) -> None:
+    """Killed in between, a watchtower that had settled it first would never tell anybody."""
+    found, alarm = list[tuple[str, str]](), rig.parts.alarm
+
+    def telling(kind: str, *words: str, transaction_id: str = "", **more: Any) -> None:
+        found.append((kind, rig.verdict(transaction_id)))
+        alarm(kind, *words, transaction_id=transaction_id, **more)
+
+    rig.parts.alarm = telling
+    open_pool(rig)
+    lawful = withdraw(rig)
+    async with rig.running():
+        await until(lambda: rig.verdict(lawful) == Verdict.LAWFUL)
+        rig.steal(SOL)
+        await until(rig.swept)
+        assert found == [("RECEIPT", Verdict.UNDECIDED), ("THEFT", Verdict.UNDECIDED)]
+
+
 async def test_a_theft_right_after_a_lift_is_swept_to_the_end(rig: Rig) -> None:
     """The watchtower hears a moment later that the epoch is another."""
     async with rig.running():

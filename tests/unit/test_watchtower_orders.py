@@ -444,6 +444,24 @@ def test_a_hello_of_the_old_journal_that_comes_late_changes_nothing(house: House
     assert signer.epoch == "ab" * 32
 
 
+def test_a_lost_journal_is_told_before_it_is_noted_and_once(house: House) -> None:
+    """Killed in between, a watchtower that had noted it first would never tell anybody."""
+    told = list[str]()
+
+    def telling(kind: str, *_: str, **__: Any) -> None:
+        signer = signers.find(house.parts.database, AUDIT)
+        assert signer
+        told.append(kind + signer.seen.lost)
+
+    house.parts.alarm = telling
+    signers.lose(house.parts, AUDIT, "it went back")
+    signers.lose(house.parts, AUDIT, "it went back again")
+    assert told == ["ROLLBACK"]
+    signer = signers.find(house.parts.database, AUDIT)
+    assert signer
+    assert signer.seen.lost == "it went back"
+
+
 def test_a_file_that_is_none_or_in_use(house: House, tmp_path: Path) -> None:
     with pytest.raises(DatabaseError, match="another watchtower serving from it"):
         Database(tmp_path / "watchtower.sqlite", SCHEMA)
