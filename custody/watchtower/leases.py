@@ -184,7 +184,7 @@ async def _round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
     problem = lease_problem(facts)
     if policy and problem is None:
         await _lease(parts, link, seen.hello, policy, life=LEASE_MS)
-    elif policy and facts.theft and link.lease_until > parts.clock():
+    elif policy and facts.theft and seen.hello.lease not in {"", parts.taken_back.get(key)}:
         await _lease(parts, link, seen.hello, policy, life=0)  # it takes back the one before
     return problem
 
@@ -229,6 +229,8 @@ async def _lease(parts: Parts, link: Link, hello: Hello, policy: Policy, *, life
         signers.agree(db, lease.time)
         rejections.told(db, hello.key, lease.rejections)
     link.lease_until = lease.expires
+    if not life:
+        parts.taken_back[hello.key] = taken.lease
     if len(waiting) == rejections.TOLD_AT_ONCE:
         link.wake.set()  # more may wait
 

@@ -82,8 +82,9 @@ class Parts:
     """`audit_keys`: the signers that this watchtower is for.
 
     `links` are the signers that are connected, `policies` the versions in force as far as each
-    signer said, `looked` the number of the newest look that was noted: all by audit key. `looks`
-    numbers them as they are asked for.
+    signer said, `looked` the number of the newest look that was noted, `taken_back` the digest of
+    the lease that last took the one before back: all by audit key. `looks` numbers the looks as
+    they are asked for.
     """
 
     key: SigningKey
@@ -95,6 +96,7 @@ class Parts:
     policies: dict[str, Policy] = field(default_factory=dict)
     looks: Iterator[int] = field(default_factory=count)
     looked: dict[str, int] = field(default_factory=dict)
+    taken_back: dict[str, str] = field(default_factory=dict)
 
     def is_newest(self, audit_key: str, look: int) -> bool:
         """Note a look that was answered; False when one that was asked for later was before it."""

@@ -171,6 +171,13 @@ def around(softhsm: SoftHsm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     database.close()
 
 
+def lease_of(around: Around) -> str:
+    link = around.link()
+    assert link
+    assert link.hello
+    return link.hello.lease
+
+
 def freeze() -> Signed:
     return sign(key("alice"), make_freeze("alice"))
 
@@ -616,6 +623,22 @@ async def test_a_rejection_that_a_signer_cannot_keep_does_not_save_its_lease_fro
         with around.parts.database.transaction() as db:
             freezes.compare(db, other, "", [theft])
         await around.until(lambda: not around.status().lease_until)
+
+
+async def test_a_lease_of_before_the_relay_was_gone_is_taken_back_once(around: Around) -> None:
+    """Or of before a restart, or of another relay: what the link alone knew lived for a minute."""
+    other = public("other-audit")
+    theft = wire.Freeze(digest="ab" * 32, wallet="*", person=WATCHTOWER)
+    async with around.running():
+        await around.leased()
+    around.parts.audit_keys |= {other}
+    with around.parts.database.transaction() as db:
+        freezes.compare(db, other, "", [theft])
+    async with around.running():
+        await around.until(lambda: around.link() and not around.status().lease_until)
+        taken_back, looked = lease_of(around), around.parts.looked[AUDIT]
+        await around.until(lambda: around.parts.looked[AUDIT] > looked + 2)
+        assert lease_of(around) == taken_back
 
 
 async def test_more_rejections_than_one_frame_takes_all_reach_the_guard(
