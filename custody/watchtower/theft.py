@@ -140,14 +140,14 @@ class Responder:
             # Lifted meanwhile: asked after it took the lift, the signer would freeze once more.
             if suspect.verdict is Verdict.THEFT and self._is_lifted():
                 return False
-            before = self._epoch()
+            before = self._stood()
             result, frozen, epoch = await self._ask(gateway, theft)
         except SignerUnreachableError as error:
             self._alarm_unproven(suspect, str(error))
             raise
         outcome = result.WhichOneof("outcome")
         if frozen and (outcome == "swept" or result.refusal.code == Code.LIMIT_EXCEEDED):
-            lifted = before == epoch != self._epoch()  # while a relay kept the answer back
+            lifted = self._is_over(epoch, before)  # a relay may have kept the answer back
             self._proven(suspect, stands=not lifted)
             if not lifted:
                 self._climb(blockhash, result)
@@ -269,10 +269,19 @@ class Responder:
         """Tell whether a quorum lifted the freeze, as far as the signer said."""
         return not freezes.is_theft_proven(self._parts, self.wallet.signer)
 
-    def _epoch(self) -> str:
-        """Return the epoch that the signer was last seen in."""
+    def _is_over(self, epoch: str, before: tuple[str, bool]) -> bool:
+        """Tell whether a quorum lifted, meanwhile, what froze the signer when it answered.
+
+        `before`: how it stood when it was asked. A lift of other freezes leaves the theft's.
+        """
+        was_in, was_frozen = before
+        now_in, is_frozen = self._stood()
+        return epoch == was_in and not is_frozen and (was_frozen or now_in != epoch)
+
+    def _stood(self) -> tuple[str, bool]:
+        """Return the epoch that the signer was last seen in, and whether a theft froze it."""
         signer = signers.find(self._parts.database, self.wallet.signer)
-        return signer.epoch if signer else ""
+        return signer.epoch if signer else "", not self._is_lifted()
 
     def _proven(self, suspect: Suspect, *, stands: bool) -> None:
         if suspect.verdict is Verdict.THEFT:

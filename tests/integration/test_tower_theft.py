@@ -19,6 +19,7 @@ from custody.watchtower.follow import PAUSE_SECONDS
 from custody.watchtower.suspects import Verdict
 from custody.watchtower.theft import Responder
 from kura.signer.v1 import signer_pb2 as wire
+from policies.freezes import WATCHTOWER
 from policies.receipts import open_receipt
 from policies.statements import Destination, Theft, decode
 from signer.chains.solana import nonce_address
@@ -195,28 +196,39 @@ async def test_a_lift_while_the_node_is_asked_is_not_undone(rig: Rig) -> None:
         assert len(rig.signer.asked) == asked
 
 
-async def test_an_answer_that_a_relay_kept_back_over_a_lift_sweeps_nothing(rig: Rig) -> None:
-    """What came in after the lift went to the cold wallet, and the others were frozen anew."""
-    answer = rig.signer.answers
-    assert answer is not None
+@pytest.mark.parametrize("how", ["seen", "stored", "another"])
+async def test_an_answer_that_a_relay_kept_back_over_a_lift_sweeps_nothing(
+    rig: Rig, how: str
+) -> None:
+    """What came in after the lift went to the cold wallet, and the others were frozen anew.
 
-    def kept_back(theft: wire.AlarmSweep) -> wire.Result:
-        rig.signer.answers = answer
-        return answer(theft)
+    A lift of another freeze leaves the theft's, and the sweep goes on.
+    """
+    theft = wire.Freeze(digest="ab" * 32, wallet="*", person=WATCHTOWER)
 
-    def lifted(job: wire.Job) -> wire.Result:
+    def meanwhile(job: wire.Job) -> wire.Result:
         result = rig.host.ask_unleased(job)
         if job.HasField("status"):
             rig.signer.others = rig.host.ask_unleased
-            rig.lift()  # it was seen while the answer was under way
+            with rig.database.transaction() as db:
+                if how == "stored":
+                    db.execute("DELETE FROM freeze")
+                else:
+                    db.execute("UPDATE signer SET epoch = 'e1'")
+                    freezes.compare(db, AUDIT, "e1", [theft] if how == "another" else [])
         return result
 
     async with rig.running():
         await rig.well()
         with rig.database.transaction() as db:
             signers.note(db, make_hello(rig.policy, key=AUDIT, journal=JOURNAL, epoch=""))
-        rig.signer.answers, rig.signer.others = kept_back, lifted
+            if how == "stored":
+                freezes.compare(db, AUDIT, "", [theft])
+        rig.signer.others = meanwhile
         stolen = rig.steal(SOL)
+        if how == "another":
+            await until(rig.swept)
+            return
         await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
         assert not freezes.is_theft_proven(rig.parts, AUDIT)
         await rig.seen()
