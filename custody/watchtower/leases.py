@@ -55,8 +55,12 @@ async def attend(parts: Parts, chain: Chain, link: Link) -> None:
             except TimeoutError:
                 continue
     finally:
+        if link in parts.relays:
+            parts.relays.remove(link)
         if parts.links.get(link.audit_key) is link:
             del parts.links[link.audit_key]
+        for older in parts.links_of(link.audit_key)[:1]:
+            parts.links.setdefault(link.audit_key, older)
 
 
 async def deliver(parts: Parts, link: Link) -> None:
@@ -87,7 +91,6 @@ async def _try_round(parts: Parts, chain: Chain, link: Link) -> Problem | None:
     try:
         if not link.audit_key:
             await _meet(parts, link)
-        parts.links.setdefault(link.audit_key, link)  # again, when a newer one is gone
         return await _round(parts, chain, link)
     except SignerUnreachableError as error:
         return Problem(Cause.UNREACHABLE, str(error))
@@ -105,6 +108,7 @@ async def _meet(parts: Parts, link: Link) -> None:
     question = secrets.token_bytes(QUESTION_BYTES)
     (result,) = await link.gateway.ask([wire.Job(hello=wire.Hello(question=question))])
     link.audit_key = _open_hello(parts, question, result).key
+    parts.relays.append(link)
     parts.links[link.audit_key] = link
 
 

@@ -81,10 +81,10 @@ class Link:
 class Parts:
     """`audit_keys`: the signers that this watchtower is for.
 
-    `links` are the signers that are connected, `policies` the versions in force as far as each
-    signer said, `looked` the number of the newest look that was noted, `taken_back` the digest of
-    the lease that last took the one before back: all by audit key. `looks` numbers the looks as
-    they are asked for.
+    `relays` are all that have said whose they are, oldest first, `links` the newest of each signer,
+    `policies` the versions in force as far as each signer said, `looked` the number of the newest
+    look that was noted, `taken_back` the digest of the lease that last took the one before back:
+    the latter by audit key. `looks` numbers the looks as they are asked for.
     """
 
     key: SigningKey
@@ -92,6 +92,7 @@ class Parts:
     database: Database
     alarm: Alarm
     clock: Callable[[], int] = unix_ms
+    relays: list[Link] = field(default_factory=list)
     links: dict[str, Link] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     looks: Iterator[int] = field(default_factory=count)
@@ -103,6 +104,10 @@ class Parts:
         newest = max(look, self.looked.get(audit_key, 0))
         self.looked[audit_key] = newest
         return look == newest
+
+    def links_of(self, audit_key: str) -> list[Link]:
+        """Return a signer's relays, the newest first: whoever dials in may be silent."""
+        return [link for link in reversed(self.relays) if link.audit_key == audit_key]
 
     def wake(self) -> None:
         """Have every connected signer asked at once: something changed."""

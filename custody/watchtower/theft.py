@@ -51,7 +51,7 @@ class Responder:
         self.suspects = list(found)
         self._parts, self._nodes = parts, nodes
         self._wake = asyncio.Event()
-        self._asked = 0
+        self._asked = self._turn = 0
         self._asked_of = Counter[str]()  # how often without an answer that decides
         self._ladder = Ladder(nodes)
         self._used_up = False
@@ -143,6 +143,7 @@ class Responder:
             before = self._stood()
             result, frozen, epoch = await self._ask(gateway, theft)
         except SignerUnreachableError as error:
+            self._turn += 1
             self._alarm_unproven(suspect, str(error))
             raise
         outcome = result.WhichOneof("outcome")
@@ -156,15 +157,19 @@ class Responder:
         else:
             words = f"the signer says {result.refusal.code}: {result.refusal.message}"
             self._alarm_unproven(suspect, words)
+            self._turn += 1
             self._asked_of[suspect.transaction_id] += 1
             return False
         return True
 
     def _gateway(self) -> Gateway:
-        link = self._parts.links.get(self.wallet.signer)
-        if link is None:
+        """Return the way to the wallet's signer: another relay when one led to no decision."""
+        front = self._parts.links.get(self.wallet.signer)
+        if front is None:
             raise SignerUnreachableError("the wallet's signer is not connected: start its relay")
-        return link.gateway
+        others = (link for link in self._parts.links_of(self.wallet.signer) if link is not front)
+        links = [front, *others]
+        return links[self._turn % len(links)].gateway
 
     async def _stated(self, suspect: Suspect) -> tuple[bytes, wire.SignedStatement]:
         """Return the blockhash that a sweep may stand on, and the claim that this is a theft."""

@@ -16,6 +16,7 @@ from custody.dev.devnet.server import serve
 from custody.watchtower import freezes, signers, suspects
 from custody.watchtower import theft as theft_module
 from custody.watchtower.follow import PAUSE_SECONDS
+from custody.watchtower.parts import Link
 from custody.watchtower.suspects import Verdict
 from custody.watchtower.theft import Responder
 from kura.signer.v1 import signer_pb2 as wire
@@ -27,7 +28,17 @@ from tests.devnet_wallet import SOL
 from tests.factories import COLD_ADDRESS, CUSTOMER, make_hello, make_intent, policy_file
 from tests.signing import STATUS, SignerRig, nonce_open, transfer
 from tests.softhsm import SoftHsm
-from tests.tower_rig import AUDIT, JOURNAL, SECONDS_MAX, TowerRig, only, passing, stranger, until
+from tests.tower_rig import (
+    AUDIT,
+    JOURNAL,
+    SECONDS_MAX,
+    Signer,
+    TowerRig,
+    only,
+    passing,
+    stranger,
+    until,
+)
 
 COLD = Pubkey.from_string(COLD_ADDRESS)
 FEE = SOL // 100  # the policy's sweep fee
@@ -335,6 +346,17 @@ async def test_what_took_the_most_is_asked_about_first_and_each_in_turn(rig: Rig
         str(VersionedTransaction.from_bytes(bytes.fromhex(item)).signatures[0]) for item in asked
     ]
     assert names[:8] == [sent[place] for place in (2, 0, 3, 1)] * 2
+
+
+async def test_of_two_relays_one_that_answers_nothing_only_costs_time(rig: Rig) -> None:
+    """The newer is the signer's link: whoever dialled again and again kept every theft unproven."""
+    ports: list[Any] = [rig.signer, Signer()]
+    older, newer = (Link(port, audit_key=AUDIT) for port in ports)
+    rig.parts.relays = [older, newer]
+    rig.parts.links[AUDIT] = newer
+    async with rig.running():
+        rig.steal(SOL)
+        await until(rig.swept)
 
 
 async def test_no_lease_while_the_signer_cannot_be_asked(rig: Rig) -> None:
