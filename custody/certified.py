@@ -5,6 +5,7 @@ of the wallet's own signer makes a refund safe. Pure.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from custody.domain import receipts
@@ -42,17 +43,23 @@ def require_certified(shown: wire.Withdrawal, audit_keys: AuditKeys) -> None:
 
 
 def require_all_certified(
-    answer: Any, names: Sequence[str], audit_keys: AuditKeys, requester: str = ""
+    answer: Any,
+    names: Sequence[str],
+    audit_keys: AuditKeys,
+    of: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Do the same for every withdrawal in an answer; `names`: those that were asked for, if any.
 
-    `requester`: whose they all must be, since others may use the same request_ids; "" for anybody.
+    `of`: fields that each must have, "" for any: others may use the same request_ids, and custody
+    may list another order's end.
     """
     for shown in _withdrawals(answer):
         require_certified(shown, audit_keys)
         state = _state(shown.state)
-        if state and state.ended and shown.requester != (requester or shown.requester):
-            raise UncertifiedError(shown, state, f"{shown.requester} asked for it")
+        for field, asked in of.items() if state and state.ended else ():
+            if asked and getattr(shown, field) != asked:
+                words = f"its {field} is {getattr(shown, field)}, and {asked} was asked for"
+                raise UncertifiedError(shown, state, words)
     answers = answer if isinstance(answer, list) else [answer]
     for name, shown in zip(names, answers, strict=bool(names)):
         state = _state(shown.state) if isinstance(shown, wire.Withdrawal) else None

@@ -231,6 +231,20 @@ def test_the_end_of_anothers_request_is_not_listed_as_ones_own(
         client.get_withdrawal(theirs.name)
 
 
+def test_the_end_of_another_order_is_not_listed_for_the_one_that_was_asked_for(
+    client: CustodyClient, custody: MemoryCustody
+) -> None:
+    """A backend that asks by request_id would pay back an order that is paid."""
+    other = client.create_withdrawal(**{**ASK, "request_id": "order-1"})
+    assert [item.name for item in client.list_withdrawals(request_id="order-2")] == [other.name]
+    ended(custody.withdrawals[other.name])
+    for asked in ({"request_id": "order-2"}, {"wallet": "hot-two"}):
+        with pytest.raises(UncertifiedError, match="was asked for"):
+            list(client.list_withdrawals(**asked))
+    for asked in ({"request_id": "order-1"}, {"wallet": "hot-sol"}, {}):
+        assert [item.name for item in client.list_withdrawals(**asked)] == [other.name]
+
+
 def test_a_cancel_names_the_withdrawal_and_is_signed(
     client: CustodyClient, custody: MemoryCustody
 ) -> None:
