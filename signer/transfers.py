@@ -15,7 +15,7 @@ from policies.policy import Policy, Wallet
 from policies.statements import Dead, Intent, Signed, StatementError, decode, digest, verify
 from policies.windows import Usage
 from signer.chains import solana_address
-from signer.chains.solana_jobs import build_transfer, fee_of, refuse_destination
+from signer.chains.solana_jobs import build_transfer, fee_of, refuse_payment
 from signer.clock import Moment
 from signer.counters import usage
 from signer.freezes import Freezes
@@ -102,7 +102,7 @@ class Transfers:
         allowed = facts if isinstance(facts, Refusal) else evaluate(policy, intent, facts)
         if isinstance(allowed, Refusal):
             return allowed
-        refusal = refuse_destination(wallet, intent)
+        refusal = refuse_payment(wallet, intent, allowed.cost)
         if refusal:
             return refusal
         reserved = past or self._reserve(wallet, asked, job, allowed, at)
@@ -137,7 +137,7 @@ class Transfers:
             else usage(self._journal, (wallet.name, wallet.asset), counted),
             in_address_book=listed,
             approvals=(*approvals, *self._rejections.of(intent_digest, at)),
-            fee=fee_of(wallet, job),
+            fee=past.cost - intent.amount if past else fee_of(wallet, job),
             age=sight.age,
             destination_age=sight.destination_age,
             destination_sent=sight.destination_sent - (intent.amount if past else 0),
