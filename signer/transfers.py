@@ -90,7 +90,7 @@ class Transfers:
         frozen = self._freezes.refuse(wallet.name)
         if past and past.state is State.SIGNED:
             return frozen or _Done(past, repeated=True)
-        refusal = self._refuse_before_journal(intent) or check_time(intent, at.wall)
+        refusal = self._refuse_creation(intent, at) or check_time(intent, at.wall)
         if refusal:
             return refusal
         listed = self._governance.listed_at(intent.network, intent.destination)
@@ -178,7 +178,7 @@ class Transfers:
             name = solana_address.transaction_id(past.signature)
             refusal = self._refuse_dead(policy, intent_digest, name, signed_in(job.dead))
         elif not past or not own or past.state is not State.ENDED:
-            refusal = self._refuse_before_journal(intent)
+            refusal = self._refuse_creation(intent, at)
             refusal = refusal or self._leases.refuse_unconfirmed(policy, intent.wallet)
             if refusal and job.HasField("dead"):
                 # A lost journal signed one transaction for it at most, which never pays.
@@ -237,9 +237,9 @@ class Transfers:
         words = f"no policy named {intent.requester} with this key"
         return Refusal(Code.REQUESTER_UNKNOWN, words, field="key")
 
-    def _refuse_before_journal(self, intent: Intent) -> Refusal | None:
-        if intent.created >= self._journal.created:
-            return None
+    def _refuse_creation(self, intent: Intent, at: Moment) -> Refusal | None:
+        if intent.created >= self._journal.created:  # nor ahead, where a recovered one may begin
+            return check_time(intent, min(at.wall, intent.expires - 1))  # it may have expired
         words = "it is older than this signer's journal, which cannot know if it was paid"
         return Refusal(Code.INTENT_BEFORE_JOURNAL, words, field="created")
 
