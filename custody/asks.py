@@ -90,17 +90,16 @@ def list_withdrawals(
     requester: str = "",
 ) -> Pages[wire.Withdrawal]:
     """Ask for withdrawals; every filter that is given must fit."""
-    of = {
-        "wallet": f"wallets/{wallet.removeprefix('wallets/')}" if wallet else "",
-        "request_id": request_id,
-        "requester": requester,
-    }
+    place = f"wallets/{wallet.removeprefix('wallets/')}" if wallet else ""
     request = partial(
         wire.ListWithdrawalsRequest,
         states=[f"WITHDRAWAL_STATE_{state}" for state in states],
+        wallet=place,
         waiting_for=waiting_for,
-        **of,
+        request_id=request_id,
+        requester=requester,
     )
+    of = {"wallet": place, "request_id": request_id, "requester": requester}
     return Pages("ListWithdrawals", request, "withdrawals", of=of)
 
 

@@ -56,8 +56,8 @@ def require_all_certified(
     for shown in _withdrawals(answer):
         require_certified(shown, audit_keys)
         state = _state(shown.state)
-        for field, asked in of.items() if state and state.ended else ():
-            if asked and getattr(shown, field) != asked:
+        for field, asked in of.items():
+            if state and state.ended and asked and getattr(shown, field) != asked:
                 words = f"its {field} is {getattr(shown, field)}, and {asked} was asked for"
                 raise UncertifiedError(shown, state, words)
     answers = answer if isinstance(answer, list) else [answer]

@@ -53,7 +53,7 @@ class Requesting:
     _requester: str
     _audit_keys: AuditKeys
 
-    def _certify(self, answer: T, names: Sequence[str] = (), of: Mapping[str, str] = _ANY) -> T:
+    def _certify(self, answer: T, names: Sequence[str] = (), of: Mapping[str, str] = _ANY, /) -> T:
         """Return an answer in which every end has the signer's receipt; UncertifiedError else.
 
         It is of what was asked for: see `custody.asks.Ask`. Who has a key sees own ends only.

@@ -238,11 +238,12 @@ def test_the_end_of_another_order_is_not_listed_for_the_one_that_was_asked_for(
     other = client.create_withdrawal(**{**ASK, "request_id": "order-1"})
     assert [item.name for item in client.list_withdrawals(request_id="order-2")] == [other.name]
     ended(custody.withdrawals[other.name])
-    for asked in ({"request_id": "order-2"}, {"wallet": "hot-two"}):
+    for order, wallet in (("order-2", ""), ("", "hot-two"), ("order-1", "hot-two")):
         with pytest.raises(UncertifiedError, match="was asked for"):
-            list(client.list_withdrawals(**asked))
-    for asked in ({"request_id": "order-1"}, {"wallet": "hot-sol"}, {}):
-        assert [item.name for item in client.list_withdrawals(**asked)] == [other.name]
+            list(client.list_withdrawals(request_id=order, wallet=wallet))
+    for order, wallet in (("order-1", ""), ("", "hot-sol"), ("", "")):
+        listed = client.list_withdrawals(request_id=order, wallet=wallet)
+        assert [item.name for item in listed] == [other.name]
 
 
 def test_a_cancel_names_the_withdrawal_and_is_signed(
