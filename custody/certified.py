@@ -20,12 +20,12 @@ AuditKeys = Mapping[str, Collection[str]]  # by wallet
 
 
 class UncertifiedError(Exception):
-    """Custody shows an end that the signer's receipt does not say: refund nothing."""
+    """Custody shows an end without its receipt, or not what was asked for: refund nothing."""
 
     code = Code.RECEIPT_INVALID
 
-    def __init__(self, shown: wire.Withdrawal, state: State, reason: str) -> None:
-        words = f"{self.code}: custody shows {shown.name[:128]} as {state}, but {reason}"
+    def __init__(self, shown: wire.Withdrawal, state: State | None, reason: str) -> None:
+        words = f"{self.code}: custody shows {shown.name[:128]} as {state or 'new'}, but {reason}"
         super().__init__(f"{words}; next: {NEXT[self.code]}")
 
 
@@ -50,26 +50,33 @@ def require_all_certified(
 ) -> None:
     """Do the same for every withdrawal in an answer; `names`: those that were asked for, if any.
 
-    `of`: fields that each must have, "" for any: others may use the same request_ids, and custody
-    may list another order's end.
+    `of`: fields that each must have, "" for any. Whatever its state: who waits for the end of what
+    was shown for another order pays the wrong one back.
     """
     for shown in _withdrawals(answer):
         require_certified(shown, audit_keys)
-        state = _state(shown.state)
-        for field, asked in of.items():
-            if state and state.ended and asked and getattr(shown, field) != asked:
-                words = f"its {field} is {getattr(shown, field)}, and {asked} was asked for"
-                raise UncertifiedError(shown, state, words)
+        _require_asked(shown, of)
     answers = answer if isinstance(answer, list) else [answer]
     for name, shown in zip(names, answers, strict=bool(names)):
-        state = _state(shown.state) if isinstance(shown, wire.Withdrawal) else None
-        if state and state.ended and shown.name != name:
-            raise UncertifiedError(shown, state, f"it was asked for {name}")
+        if isinstance(shown, wire.Withdrawal) and shown.name != name:
+            raise UncertifiedError(shown, _state(shown.state), f"it was asked for {name}")
     if isinstance(answer, wire.WatchWithdrawalsResponse):
         told = _state(answer.state)
         if told and told.ended and answer.state != answer.withdrawal.state:
             reason = "the withdrawal beside it is in another state, and an end is for ever"
             raise UncertifiedError(answer.withdrawal, told, reason)
+
+
+def _require_asked(shown: wire.Withdrawal, of: Mapping[str, str]) -> None:
+    state = _state(shown.state)
+    try:
+        _require_same(shown, decode(Intent, shown.intent.statement))
+    except (StatementError, ReceiptError) as error:
+        raise UncertifiedError(shown, state, f"its intent: {error}") from error
+    for field, asked in of.items():
+        if asked and getattr(shown, field) != asked:
+            words = f"its {field} is {getattr(shown, field)}, and it was asked for {asked}"
+            raise UncertifiedError(shown, state, words)
 
 
 def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: bool) -> None:
@@ -100,7 +107,7 @@ def _withdrawals(answer: Any) -> Iterator[wire.Withdrawal]:
     match answer:
         case wire.Withdrawal():
             yield answer
-        case wire.WatchWithdrawalsResponse():
+        case wire.WatchWithdrawalsResponse() if answer.HasField("withdrawal"):
             yield answer.withdrawal
         case [*items] | ([*items], str()):
             for item in items:

@@ -56,7 +56,7 @@ class Requesting:
     def _certify(self, answer: T, names: Sequence[str] = (), of: Mapping[str, str] = _ANY, /) -> T:
         """Return an answer in which every end has the signer's receipt; UncertifiedError else.
 
-        It is of what was asked for: see `custody.asks.Ask`. Who has a key sees own ends only.
+        It is of what was asked for: see `custody.asks.Ask`. Who has a key sees their own only.
         """
         own = {"requester": self._requester} if self._key else {}
         require_all_certified(answer, names, self._audit_keys, {**of, **own})
