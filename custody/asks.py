@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Ask(Generic[T]):
     """One call. `seconds`: how long one attempt may take; `names`: of the withdrawals asked for.
 
-    `of`: fields that each withdrawal of the answer must have, "" for any.
+    `of`: what each withdrawal of the answer may have in these fields, nothing for anything.
     """
 
     method: str
@@ -33,7 +33,7 @@ class Ask(Generic[T]):
     answer: Callable[[Any], T]
     seconds: float = ATTEMPT_SECONDS
     names: Sequence[str] = ()
-    of: Mapping[str, str] = field(default_factory=dict)
+    of: Mapping[str, Collection[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Pages(Generic[T]):
     request: Callable[..., Any]
     items: str = ""
     size: int = PAGE_SIZE
-    of: Mapping[str, str] = field(default_factory=dict)
+    of: Mapping[str, Collection[Any]] = field(default_factory=dict)
 
     def page(self, token: str) -> Ask[tuple[list[T], str]]:
         """Return the call for one page: its items and the next page's token, "" at the end."""
@@ -99,7 +99,9 @@ def list_withdrawals(
         request_id=request_id,
         requester=requester,
     )
-    of = {"wallet": place, "request_id": request_id, "requester": requester}
+    asked = {"wallet": place, "request_id": request_id, "requester": requester}
+    of: dict[str, Collection[Any]] = {name: [value] for name, value in asked.items() if value}
+    of["state"] = [wire.WithdrawalState.Value(f"WITHDRAWAL_STATE_{state}") for state in states]
     return Pages("ListWithdrawals", request, "withdrawals", of=of)
 
 

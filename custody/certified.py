@@ -46,12 +46,12 @@ def require_all_certified(
     answer: Any,
     names: Sequence[str],
     audit_keys: AuditKeys,
-    of: Mapping[str, str] = MappingProxyType({}),
+    of: Mapping[str, Collection[Any]] = MappingProxyType({}),
 ) -> None:
     """Do the same for every withdrawal in an answer; `names`: those that were asked for, if any.
 
-    `of`: fields that each must have, "" for any. Whatever its state: who waits for the end of what
-    was shown for another order pays the wrong one back.
+    `of`: what each may have in these fields, nothing for anything. Whatever its state: who waits
+    for the end of what was shown for another order pays the wrong one back.
     """
     for shown in _withdrawals(answer):
         require_certified(shown, audit_keys)
@@ -67,16 +67,15 @@ def require_all_certified(
             raise UncertifiedError(answer.withdrawal, told, reason)
 
 
-def _require_asked(shown: wire.Withdrawal, of: Mapping[str, str]) -> None:
+def _require_asked(shown: wire.Withdrawal, of: Mapping[str, Collection[Any]]) -> None:
     state = _state(shown.state)
     try:
         _require_same(shown, decode(Intent, shown.intent.statement))
     except (StatementError, ReceiptError) as error:
         raise UncertifiedError(shown, state, f"its intent: {error}") from error
     for field, asked in of.items():
-        if asked and getattr(shown, field) != asked:
-            words = f"its {field} is {getattr(shown, field)}, and it was asked for {asked}"
-            raise UncertifiedError(shown, state, words)
+        if asked and (said := getattr(shown, field)) not in asked:
+            raise UncertifiedError(shown, state, f"{field} {said} is not what was asked for")
 
 
 def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: bool) -> None:

@@ -253,6 +253,24 @@ def test_another_order_is_not_listed_for_the_one_that_was_asked_for(
         ended(custody.withdrawals[other.name])
 
 
+def test_what_is_not_in_a_state_that_was_asked_for_is_not_listed(
+    client: CustodyClient, custody: MemoryCustody
+) -> None:
+    """A backend that pays back what is listed as ended would pay back what is paid, or will be."""
+    made = client.create_withdrawal(**ASK)
+    unpaid = [state for state in State if state.ended and state is not State.COMPLETED]
+    for state in (State.QUEUED, State.COMPLETED):
+        custody.withdrawals[made.name] = shown(
+            Signed(made.intent.statement, made.intent.signature),
+            state=f"WITHDRAWAL_STATE_{state}",
+        )
+        if state.ended:
+            ended(custody.withdrawals[made.name], wire.WITHDRAWAL_STATE_COMPLETED)
+        with pytest.raises(UncertifiedError, match=f"{state}.*asked for"):
+            list(client.list_withdrawals(states=unpaid))
+        assert len(list(client.list_withdrawals(states=[*unpaid, state]))) == 1
+
+
 def test_a_cancel_names_the_withdrawal_and_is_signed(
     client: CustodyClient, custody: MemoryCustody
 ) -> None:
