@@ -3,8 +3,8 @@
 An `Ask` is a method's name, its request, and the part of the response that is the answer.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -23,13 +23,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[T]):
-    """One call. `seconds`: how long one attempt may take; `names`: of the withdrawals asked for."""
+    """One call. `seconds`: how long one attempt may take; `names`: of the withdrawals asked for.
+
+    `of`: what each withdrawal of the answer may have in these fields, nothing for anything.
+    """
 
     method: str
     request: Any
     answer: Callable[[Any], T]
     seconds: float = ATTEMPT_SECONDS
     names: Sequence[str] = ()
+    of: Mapping[str, Collection[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,13 @@ class Pages(Generic[T]):
     request: Callable[..., Any]
     items: str = ""
     size: int = PAGE_SIZE
+    of: Mapping[str, Collection[Any]] = field(default_factory=dict)
 
     def page(self, token: str) -> Ask[tuple[list[T], str]]:
         """Return the call for one page: its items and the next page's token, "" at the end."""
         request = self.request(page_size=self.size, page_token=token)
         answer = attrgetter(self.items, "next_page_token") if self.items else _alone
-        return Ask(self.method, request, answer)
+        return Ask(self.method, request, answer, of=self.of)
 
 
 def submit(intent: Signed) -> Ask[wire.Withdrawal]:
@@ -85,15 +90,19 @@ def list_withdrawals(
     requester: str = "",
 ) -> Pages[wire.Withdrawal]:
     """Ask for withdrawals; every filter that is given must fit."""
+    place = f"wallets/{wallet.removeprefix('wallets/')}" if wallet else ""
     request = partial(
         wire.ListWithdrawalsRequest,
         states=[f"WITHDRAWAL_STATE_{state}" for state in states],
-        wallet=f"wallets/{wallet.removeprefix('wallets/')}" if wallet else "",
+        wallet=place,
         waiting_for=waiting_for,
         request_id=request_id,
         requester=requester,
     )
-    return Pages("ListWithdrawals", request, "withdrawals")
+    asked = {"wallet": place, "request_id": request_id, "requester": requester}
+    of: dict[str, Collection[Any]] = {name: [value] for name, value in asked.items() if value}
+    of["state"] = [wire.WithdrawalState.Value(f"WITHDRAWAL_STATE_{state}") for state in states]
+    return Pages("ListWithdrawals", request, "withdrawals", of=of)
 
 
 def watch_withdrawals(cursor: str, *, skip_past: bool) -> wire.WatchWithdrawalsRequest:

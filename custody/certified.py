@@ -5,6 +5,7 @@ of the wallet's own signer makes a refund safe. Pure.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from custody.domain import receipts
@@ -19,12 +20,12 @@ AuditKeys = Mapping[str, Collection[str]]  # by wallet
 
 
 class UncertifiedError(Exception):
-    """Custody shows an end that the signer's receipt does not say: refund nothing."""
+    """Custody shows an end without its receipt, or not what was asked for: refund nothing."""
 
     code = Code.RECEIPT_INVALID
 
-    def __init__(self, shown: wire.Withdrawal, state: State, reason: str) -> None:
-        words = f"{self.code}: custody shows {shown.name[:128]} as {state}, but {reason}"
+    def __init__(self, shown: wire.Withdrawal, state: State | None, reason: str) -> None:
+        words = f"{self.code}: custody shows {shown.name[:128]} as {state or 'new'}, but {reason}"
         super().__init__(f"{words}; next: {NEXT[self.code]}")
 
 
@@ -42,27 +43,39 @@ def require_certified(shown: wire.Withdrawal, audit_keys: AuditKeys) -> None:
 
 
 def require_all_certified(
-    answer: Any, names: Sequence[str], audit_keys: AuditKeys, requester: str = ""
+    answer: Any,
+    names: Sequence[str],
+    audit_keys: AuditKeys,
+    of: Mapping[str, Collection[Any]] = MappingProxyType({}),
 ) -> None:
     """Do the same for every withdrawal in an answer; `names`: those that were asked for, if any.
 
-    `requester`: whose they all must be, since others may use the same request_ids; "" for anybody.
+    `of`: what each may have in these fields, nothing for anything. Whatever its state: who waits
+    for the end of what was shown for another order pays the wrong one back.
     """
     for shown in _withdrawals(answer):
         require_certified(shown, audit_keys)
-        state = _state(shown.state)
-        if state and state.ended and shown.requester != (requester or shown.requester):
-            raise UncertifiedError(shown, state, f"{shown.requester} asked for it")
+        _require_asked(shown, of)
     answers = answer if isinstance(answer, list) else [answer]
     for name, shown in zip(names, answers, strict=bool(names)):
-        state = _state(shown.state) if isinstance(shown, wire.Withdrawal) else None
-        if state and state.ended and shown.name != name:
-            raise UncertifiedError(shown, state, f"it was asked for {name}")
+        if isinstance(shown, wire.Withdrawal) and shown.name != name:
+            raise UncertifiedError(shown, _state(shown.state), f"it was asked for {name}")
     if isinstance(answer, wire.WatchWithdrawalsResponse):
         told = _state(answer.state)
         if told and told.ended and answer.state != answer.withdrawal.state:
             reason = "the withdrawal beside it is in another state, and an end is for ever"
             raise UncertifiedError(answer.withdrawal, told, reason)
+
+
+def _require_asked(shown: wire.Withdrawal, of: Mapping[str, Collection[Any]]) -> None:
+    state = _state(shown.state)
+    try:
+        _require_same(shown, decode(Intent, shown.intent.statement))
+    except (StatementError, ReceiptError) as error:
+        raise UncertifiedError(shown, state, f"its intent: {error}") from error
+    for field, asked in of.items():
+        if asked and (said := getattr(shown, field)) not in asked:
+            raise UncertifiedError(shown, state, f"{field} {said} is not what was asked for")
 
 
 def _require_receipt(shown: wire.Withdrawal, audit_keys: AuditKeys, *, paid: bool) -> None:
@@ -93,7 +106,7 @@ def _withdrawals(answer: Any) -> Iterator[wire.Withdrawal]:
     match answer:
         case wire.Withdrawal():
             yield answer
-        case wire.WatchWithdrawalsResponse():
+        case wire.WatchWithdrawalsResponse() if answer.HasField("withdrawal"):
             yield answer.withdrawal
         case [*items] | ([*items], str()):
             for item in items:

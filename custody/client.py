@@ -95,7 +95,7 @@ class CustodyClient(Requesting, CustodyCalls):
         return cls(config.target, config.tls, key, name, audit_keys=keys)
 
     def _call(self, ask: Ask[T]) -> T:
-        return self._certify(super()._call(ask), ask.names)
+        return self._certify(super()._call(ask), ask.names, ask.of)
 
     def watch_withdrawals(
         self, cursor: str = "", *, skip_past: bool = False

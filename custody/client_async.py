@@ -66,7 +66,7 @@ class AsyncCustodyClient(Requesting, AsyncCustodyCalls):
         return cls(config.target, config.tls, key, name, audit_keys=keys)
 
     async def _call(self, ask: Ask[T]) -> T:
-        return self._certify(await super()._call(ask), ask.names)
+        return self._certify(await super()._call(ask), ask.names, ask.of)
 
     async def watch_withdrawals(
         self, cursor: str = "", *, skip_past: bool = False

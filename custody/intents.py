@@ -1,11 +1,12 @@
 """What a requester signs: intents and cancels, and how a repeated request is recognised."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NotRequired, TypedDict, TypeVar
+from types import MappingProxyType
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from custody.certified import AuditKeys, require_all_certified
 from custody.client_config import ClientConfig, ConfigError, read_config
@@ -27,6 +28,7 @@ from policies.statements import (
 
 DAY = timedelta(days=1)
 NAME = "withdrawals/"
+_ANY: Mapping[str, Collection[Any]] = MappingProxyType({})
 T = TypeVar("T")
 LOOK_SECONDS_MIN, LOOK_SECONDS_MAX = 0.1, 2.0
 
@@ -51,13 +53,15 @@ class Requesting:
     _requester: str
     _audit_keys: AuditKeys
 
-    def _certify(self, answer: T, names: Sequence[str] = ()) -> T:
+    def _certify(
+        self, answer: T, names: Sequence[str] = (), of: Mapping[str, Collection[Any]] = _ANY, /
+    ) -> T:
         """Return an answer in which every end has the signer's receipt; UncertifiedError else.
 
-        Who has a key sees own ends only.
+        It is of what was asked for: see `custody.asks.Ask`. Who has a key sees their own only.
         """
-        own = self._requester if self._key else ""
-        require_all_certified(answer, names, self._audit_keys, own)
+        own = {"requester": [self._requester]} if self._key and self._requester else {}
+        require_all_certified(answer, names, self._audit_keys, {**of, **own})
         return answer
 
     def build_intent(  # noqa: PLR0913 - the fields of an intent

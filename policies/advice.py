@@ -6,14 +6,14 @@ _SHOW_POLICY = "custody policy explain shows what is allowed"
 
 NEXT: dict[Code, str] = {
     Code.JOB_MALFORMED: "custody and signer differ in version: compare both with --version",
-    Code.INTENT_MALFORMED: "correct the field named here and send a new request_id",
-    Code.INTENT_EXPIRED: "create it again under a new request_id: custody withdrawal create",
+    Code.INTENT_MALFORMED: "correct the field named here and sign it anew",
+    Code.INTENT_EXPIRED: "sign it anew; under a new request_id only once its end is shown",
     Code.INTENT_EARLY: "set the clock of the host that made the intent",
     Code.INTENT_BEFORE_JOURNAL: "find out if it was paid; if not, sign it anew under a new intent",
     Code.SIGNATURE_INVALID: "sign the exact bytes you send with the key that the policy names",
     Code.REQUESTER_UNKNOWN: "ask the officers to name this requester and key in the policy",
     Code.REQUEST_ID_REUSED: "see what became of the first: one id pays once, so it may be paid",
-    Code.REQUEST_ENDED: "this id was ended and never pays: use a new request_id",
+    Code.REQUEST_ENDED: "this id never pays: use a new request_id once its end is shown",
     Code.WALLET_UNKNOWN: "custody wallet list shows the wallets",
     Code.WALLET_NOT_HELD: "connect the signer that the policy names for this wallet",
     Code.NETWORK_MISMATCH: "custody wallet list shows each wallet's network",

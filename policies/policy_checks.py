@@ -64,12 +64,11 @@ def _check_groups(policy: Policy) -> None:
 
 
 def _check_addresses(policy: Policy) -> None:
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[str, str] = {}  # on any network: what is signed for one may be valid on another
     for name, wallet in policy.wallets.items():
-        place = (policy.assets[wallet.asset].network, wallet.address)
-        if place in seen:
-            raise EntryError(("wallets", name, "address"), f"is already {seen[place]}'s")
-        seen[place] = name
+        if other := seen.get(wallet.address):
+            raise EntryError(("wallets", name, "address"), f"is already {other}'s")
+        seen[wallet.address] = name
     hot = {wallet.address for wallet in policy.wallets.values() if wallet.sweep}
     for name, wallet in policy.wallets.items():
         path = ("wallets", name, "sweep")

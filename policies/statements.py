@@ -158,7 +158,7 @@ class Veto:
 class Recover:
     """A signer goes on with a new journal. The change quorum signs changes that name its digest.
 
-    Journals are 32 hex digits; `watchtower` is its key from now on, "" for the same one.
+    Journals are 32 hex digits; `watchtower` is its key from now on, "" for the policy's.
     """
 
     KIND: ClassVar = "kura.recover.v1"

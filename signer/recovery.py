@@ -53,13 +53,14 @@ def prepare(settings: Settings, options: argparse.Namespace) -> None:
     """
     _refuse_other_user(settings)
     with _disk(), _Host.opened(settings) as host, _making(options.file) as out:
+        watchtower = options.watchtower or _named_before(host, settings.journal)
         made = _prepared(_candidate(settings))
         statement = encode(
             Recover(
                 audit_key=host.audit_key,
                 old_journal=host.anchored_to,
                 new_journal=made.name,
-                watchtower=options.watchtower or "",
+                watchtower=watchtower,
                 created=made.created,
             )
         )
@@ -68,7 +69,7 @@ def prepare(settings: Settings, options: argparse.Namespace) -> None:
     print(f"old journal  {host.anchored_to or 'none that the token remembers'}")
     print(f"new journal  {made.name}")
     print(f"policy       {host.policy or _NO_POLICY}")
-    print(f"watchtower   {options.watchtower or 'the key that the policy names'}")
+    print(f"watchtower   {watchtower or 'the key that the policy names'}")
     print(f"next         officers of that policy sign: custody recover sign {options.file}")
 
 
@@ -226,6 +227,24 @@ def _making(file: Path) -> Iterator[BinaryIO]:
     except BaseException:
         file.unlink()
         raise
+
+
+def _named_before(host: _Host, path: Path) -> str:
+    """Return the watchtower's key that a recovery named, and no policy version since; "" for none.
+
+    The policy's own may have been stolen. Only the token's journal under the token's policy knows.
+    """
+    journal = _readable(path)
+    if journal is None:
+        return ""
+    with closing(journal):
+        try:
+            own = (journal.name, Governance(journal).policy_digest())
+            named = str(journal.db.execute("SELECT watchtower FROM meta").fetchone()[0])
+        except sqlite3.Error as error:
+            _refuse_unless_damaged(path, error)
+            return ""
+        return named if own == (host.anchored_to, host.policy) else ""
 
 
 def _prepared(path: Path) -> Journal:

@@ -15,7 +15,7 @@ from policies.policy import Policy, Wallet
 from policies.statements import Dead, Intent, Signed, StatementError, decode, digest, verify
 from policies.windows import Usage
 from signer.chains import solana_address
-from signer.chains.solana_jobs import build_transfer, fee_of, refuse_destination
+from signer.chains.solana_jobs import build_transfer, fee_of, refuse_payment
 from signer.clock import Moment
 from signer.counters import usage
 from signer.freezes import Freezes
@@ -90,7 +90,7 @@ class Transfers:
         frozen = self._freezes.refuse(wallet.name)
         if past and past.state is State.SIGNED:
             return frozen or _Done(past, repeated=True)
-        refusal = self._refuse_before_journal(intent) or check_time(intent, at.wall)
+        refusal = self._refuse_creation(intent, at) or check_time(intent, at.wall)
         if refusal:
             return refusal
         listed = self._governance.listed_at(intent.network, intent.destination)
@@ -102,7 +102,7 @@ class Transfers:
         allowed = facts if isinstance(facts, Refusal) else evaluate(policy, intent, facts)
         if isinstance(allowed, Refusal):
             return allowed
-        refusal = refuse_destination(wallet, intent)
+        refusal = refuse_payment(wallet, intent, allowed.cost)
         if refusal:
             return refusal
         reserved = past or self._reserve(wallet, asked, job, allowed, at)
@@ -137,7 +137,7 @@ class Transfers:
             else usage(self._journal, (wallet.name, wallet.asset), counted),
             in_address_book=listed,
             approvals=(*approvals, *self._rejections.of(intent_digest, at)),
-            fee=fee_of(wallet, job),
+            fee=past.cost - intent.amount if past else fee_of(wallet, job),
             age=sight.age,
             destination_age=sight.destination_age,
             destination_sent=sight.destination_sent - (intent.amount if past else 0),
@@ -178,7 +178,7 @@ class Transfers:
             name = solana_address.transaction_id(past.signature)
             refusal = self._refuse_dead(policy, intent_digest, name, signed_in(job.dead))
         elif not past or not own or past.state is not State.ENDED:
-            refusal = self._refuse_before_journal(intent)
+            refusal = self._refuse_creation(intent, at)
             refusal = refusal or self._leases.refuse_unconfirmed(policy, intent.wallet)
             if refusal and job.HasField("dead"):
                 # A lost journal signed one transaction for it at most, which never pays.
@@ -237,9 +237,9 @@ class Transfers:
         words = f"no policy named {intent.requester} with this key"
         return Refusal(Code.REQUESTER_UNKNOWN, words, field="key")
 
-    def _refuse_before_journal(self, intent: Intent) -> Refusal | None:
-        if intent.created >= self._journal.created:
-            return None
+    def _refuse_creation(self, intent: Intent, at: Moment) -> Refusal | None:
+        if intent.created >= self._journal.created:  # nor ahead, where a recovered one may begin
+            return check_time(intent, min(at.wall, intent.expires - 1))  # it may have expired
         words = "it is older than this signer's journal, which cannot know if it was paid"
         return Refusal(Code.INTENT_BEFORE_JOURNAL, words, field="created")
 

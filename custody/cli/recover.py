@@ -120,7 +120,7 @@ def _rows(recover: Recover) -> Iterator[tuple[str, str]]:
     yield "old journal", recover.old_journal or "none that the token remembers"
     yield "new journal", recover.new_journal
     yield "created", f"{utc(recover.created)} by the signer's clock"
-    yield "watchtower", recover.watchtower or "the same"
+    yield "watchtower", recover.watchtower or "the key that the policy names"
     yield "digest", of
     yield "in words", spoken(of)
 

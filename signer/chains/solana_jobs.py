@@ -106,13 +106,23 @@ def build_nonce_advance(wallet: Wallet, job: wire.NonceAdvance) -> tuple[bytes, 
     return message, fee.total()
 
 
-def refuse_destination(wallet: Wallet, intent: Intent) -> Refusal | None:
-    """Return why the destination cannot be paid on this chain, or None."""
+def refuse_payment(wallet: Wallet, intent: Intent, cost: int) -> Refusal | None:
+    """Return why it cannot be paid for `cost` base units in all, or None.
+
+    A message that was reserved before keeps its fee, whatever the job and the policy say by now.
+    """
     address = intent.destination.address
     words = solana_address.refuse_destination(address, wallet.address)
     if words is None:
-        return None
+        return _refuse_fee(wallet, cost - intent.amount)
     return Refusal(Code.DESTINATION_INVALID, words, field="destination.address")
+
+
+def _refuse_fee(wallet: Wallet, fee: int) -> Refusal | None:
+    if fee <= wallet.maximum_fee:
+        return None
+    words = f"a fee of {fee} base units is above {wallet.maximum_fee}"
+    return Refusal(Code.FEE_EXCEEDED, words, rule=f"wallets.{wallet.name}.maximum_fee")
 
 
 def _fee(wallet: Wallet, budget: wire.ComputeBudget) -> solana.Fee | Refusal:
@@ -120,8 +130,4 @@ def _fee(wallet: Wallet, budget: wire.ComputeBudget) -> solana.Fee | Refusal:
         fee = solana.Fee(budget.unit_limit, budget.unit_price)
     except ValueError as error:
         return Refusal(Code.CHAIN_PARAMETERS_INVALID, str(error))
-    if fee.total() > wallet.maximum_fee:
-        words = f"a fee of {fee.total()} base units is above {wallet.maximum_fee}"
-        rule = f"wallets.{wallet.name}.maximum_fee"
-        return Refusal(Code.FEE_EXCEEDED, words, rule=rule)
-    return fee
+    return _refuse_fee(wallet, fee.total()) or fee

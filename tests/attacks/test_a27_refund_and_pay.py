@@ -18,7 +18,7 @@ from policies.codes import Code
 from policies.statements import Intent
 from tests.factories import SOL, key, sign
 from tests.integration.guard.payments import intend, job_of
-from tests.memory_custody import MemoryCustody, config_file, serve, shown
+from tests.memory_custody import Lie, MemoryCustody, config_file, serve, shown
 from tests.signing import SignerRig, enveloped
 
 ENDS = [State.CANCELLED, State.REJECTED, State.EXPIRED, State.BLOCKED, State.FAILED]
@@ -146,3 +146,28 @@ def test_the_end_of_another_in_its_place_is_not_refunded(
     assert exchange.refunds == {}
     assert rig.signed(job_of(rig, intent)).transaction
     lawful(rig, custody, exchange)
+
+
+def test_no_other_withdrawal_is_shown_for_the_one_that_was_asked_for(
+    rig: SignerRig, custody: MemoryCustody, exchange: Exchange
+) -> None:
+    """Before either has ended: who waits by the name that was shown pays the wrong order back."""
+    lawful(rig, custody, exchange)
+    taken_back, paid = intend(rig), intend(rig)
+    show(custody, taken_back, State.QUEUED)
+    other = next(reversed(custody.withdrawals.values()))
+    signed = sign(key("exchange"), paid)
+    lies: list[Lie] = [
+        lambda shown: shown.CopyFrom(other),
+        lambda shown: setattr(shown, "name", other.name),
+    ]
+    for custody.lie in lies:
+        with pytest.raises(UncertifiedError):
+            exchange.client.submit(signed)
+    custody.lie = lambda shown: setattr(shown, "request_id", paid.request_id)
+    with pytest.raises(UncertifiedError):
+        list(exchange.client.list_withdrawals(request_id=paid.request_id))
+    custody.lie = lambda _: None
+    with pytest.raises(UncertifiedError):
+        list(exchange.client.list_withdrawals(request_id=paid.request_id))
+    assert exchange.client.submit(signed).request_id == paid.request_id

@@ -722,3 +722,19 @@ def test_a_policy_version_with_another_watchtower_ends_what_a_recovery_named(
             Governance(journal).put_in_force(next_one, text, look())
             assert Governance(journal).watchtower(next_one) == (kept or next_one.watchtower)
         before, policy = next_one, text
+
+
+def test_the_watchtower_that_a_recovery_named_outlives_the_next_recovery(
+    host: Host, policy: bytes
+) -> None:
+    """The policy's key may be stolen: who has it would call what is paid dead."""
+    file, new = host.directory / "recover.json", public("tracing")
+    host.done("recover", "prepare", file, "--watchtower", new)
+    host.done(*arguments(host, file, policy, "alice", "carol"))
+    again = host.directory / "again.json"
+    assert f"watchtower   {new}" in host.done("recover", "prepare", again)
+    assert decode(Recover, again.read_bytes()).watchtower == new
+    (host.directory / "journal").unlink()
+    lost = host.directory / "lost.json"
+    assert "the key that the policy names" in host.done("recover", "prepare", lost)
+    assert decode(Recover, lost.read_bytes()).watchtower == ""

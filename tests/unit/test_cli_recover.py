@@ -47,7 +47,7 @@ def test_a_recovery_is_shown(run: Run, tmp_path: Path, recover: Recover) -> None
     file.write_bytes(encode(recover))
     code, out, _ = run("recover", "show", file)
     assert code == 0
-    for shown in (recover.audit_key, recover.old_journal, recover.new_journal, "the same"):
+    for shown in (recover.audit_key, recover.old_journal, recover.new_journal, "policy names"):
         assert shown in out
     assert " ".join(digest_words(digest(encode(recover)))) in out
     other = replace(recover, old_journal="", watchtower=public("watchtower"))

@@ -125,13 +125,20 @@ def _no_statement(shown: wire.Withdrawal) -> None:
     shown.intent.statement = b"{}"
 
 
-@pytest.mark.parametrize("lie", [_other_bytes, _other_signature, _no_statement])
+@pytest.mark.parametrize(
+    ("lie", "error"),
+    [
+        (_other_bytes, UncertifiedError),
+        (_other_signature, CustodyRefused),
+        (_no_statement, UncertifiedError),
+    ],
+)
 def test_an_earlier_withdrawal_is_believed_for_its_signature_only(
-    client: CustodyClient, custody: MemoryCustody, lie: Any
+    client: CustodyClient, custody: MemoryCustody, lie: Any, error: type[Exception]
 ) -> None:
     client.create_withdrawal(**ASK, expires_in=timedelta(hours=1))
     custody.lie = lie
-    with pytest.raises(CustodyRefused):
+    with pytest.raises(error):
         client.create_withdrawal(**ASK, expires_in=timedelta(hours=2))
 
 
@@ -216,19 +223,52 @@ def test_a_list_that_never_ends_is_a_fault(
     assert len(custody.calls) == min(len(tokens), 8)
 
 
-def test_the_end_of_anothers_request_is_not_listed_as_ones_own(
+def test_anothers_request_is_not_shown_as_ones_own(
     client: CustodyClient, custody: MemoryCustody
 ) -> None:
     """It may have the same request_id: a backend would take its own order for cancelled."""
     intent = make_intent(requester="partner", key=public("partner"), request_id="order-1001")
     theirs = shown(sign(key("partner"), intent))
     custody.withdrawals[theirs.name] = theirs
-    assert [item.name for item in client.list_withdrawals()] == [theirs.name]
-    ended(theirs)
-    with pytest.raises(UncertifiedError, match="partner"):
-        list(client.list_withdrawals())
-    with pytest.raises(UncertifiedError, match="partner"):
-        client.get_withdrawal(theirs.name)
+    for _ in range(2):
+        with pytest.raises(UncertifiedError, match="partner"):
+            list(client.list_withdrawals())
+        with pytest.raises(UncertifiedError, match="partner"):
+            client.get_withdrawal(theirs.name)
+        ended(theirs)
+
+
+def test_another_order_is_not_listed_for_the_one_that_was_asked_for(
+    client: CustodyClient, custody: MemoryCustody
+) -> None:
+    """A backend that asks by request_id would pay back an order that is paid."""
+    other = client.create_withdrawal(**{**ASK, "request_id": "order-1"})
+    for _ in range(2):
+        for order, wallet in (("order-2", ""), ("", "hot-two"), ("order-1", "hot-two")):
+            with pytest.raises(UncertifiedError, match="was asked for"):
+                list(client.list_withdrawals(request_id=order, wallet=wallet))
+        for order, wallet in (("order-1", ""), ("", "hot-sol"), ("", "")):
+            listed = client.list_withdrawals(request_id=order, wallet=wallet)
+            assert [item.name for item in listed] == [other.name]
+        ended(custody.withdrawals[other.name])
+
+
+def test_what_is_not_in_a_state_that_was_asked_for_is_not_listed(
+    client: CustodyClient, custody: MemoryCustody
+) -> None:
+    """A backend that pays back what is listed as ended would pay back what is paid, or will be."""
+    made = client.create_withdrawal(**ASK)
+    unpaid = [state for state in State if state.ended and state is not State.COMPLETED]
+    for state in (State.QUEUED, State.COMPLETED):
+        custody.withdrawals[made.name] = shown(
+            Signed(made.intent.statement, made.intent.signature),
+            state=f"WITHDRAWAL_STATE_{state}",
+        )
+        if state.ended:
+            ended(custody.withdrawals[made.name], wire.WITHDRAWAL_STATE_COMPLETED)
+        with pytest.raises(UncertifiedError, match=f"{state}.*asked for"):
+            list(client.list_withdrawals(states=unpaid))
+        assert len(list(client.list_withdrawals(states=[*unpaid, state]))) == 1
 
 
 def test_a_cancel_names_the_withdrawal_and_is_signed(

@@ -398,6 +398,7 @@ def test_a_mistake_is_named(old: str, new: str, needle: str, entry: str, reason:
     assert str(error).startswith(f"line {line}: {entry}")
 
 
+ELSEWHERE = '[assets.TSOL]\nnetwork = "solana:testnet"\ndecimals = 9\n'
 SAME_RULE = RULES.replace('"customers"', '"again"')
 
 
@@ -408,6 +409,11 @@ SAME_RULE = RULES.replace('"customers"', '"again"')
         (SAME_RULE, "rules.1", "can never apply: a rule above it takes every case of it"),
         (
             wallet_text("hot-2", address=HOT_ADDRESS),
+            "wallets.hot-2.address",
+            "is already hot-sol's",
+        ),
+        (  # what is signed for one network is valid on the other
+            ELSEWHERE + wallet_text("hot-2", address=HOT_ADDRESS).replace('SOL"', 'TSOL"'),
             "wallets.hot-2.address",
             "is already hot-sol's",
         ),

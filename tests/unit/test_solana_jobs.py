@@ -21,7 +21,7 @@ from signer.chains.solana_jobs import (
     build_nonce_open,
     build_transfer,
     fee_of,
-    refuse_destination,
+    refuse_payment,
 )
 from tests.factories import HOT_ADDRESS, STRANGER, key, make_intent, make_policy
 
@@ -217,7 +217,7 @@ def test_parameters_of_another_chain_are_refused() -> None:
     ],
 )
 def test_a_destination_that_cannot_be_paid_is_refused(address: str, words: str) -> None:
-    refusal = refuse_destination(WALLET, make_intent(destination=Destination(address, "")))
+    refusal = refuse_payment(WALLET, make_intent(destination=Destination(address, "")), 0)
     assert refusal
     assert (refusal.code, refusal.field) == (Code.DESTINATION_INVALID, "destination.address")
     assert words in refusal.message

@@ -7,6 +7,7 @@ import pytest
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code
+from policies.evaluate import EARLY_MS
 from policies.policy_file import parse_policy
 from policies.receipts import open_receipt
 from policies.statements import Dead, Intent, Signed, digest, encode
@@ -14,6 +15,7 @@ from signer.chains.solana_address import transaction_id
 from signer.governance import Governance
 from signer.requests import Requests
 from tests.factories import (
+    HOUR,
     NOW,
     key,
     make_dead,
@@ -47,6 +49,16 @@ def test_an_ended_request_is_never_signed_even_after_a_restart(rig: SignerRig) -
     rig.restart()
     assert rig.refused(transfer(intent)) == Code.REQUEST_ENDED
     assert ended(rig, intent) == digest(encode(intent))
+
+
+def test_what_is_dated_ahead_is_not_ended_yet(rig: SignerRig) -> None:
+    """A journal that is recovered meanwhile begins before it: it would pay what was ended."""
+    ahead = make_intent(created=NOW + EARLY_MS + 1)
+    assert rig.refused(end(ahead)) == Code.INTENT_EARLY
+    rig.now += 1
+    ended(rig, ahead)
+    rig.now = ahead.expires + HOUR
+    ended(rig, make_intent(request_id="w-2"))
 
 
 def test_no_other_intent_is_paid_under_an_ended_id(rig: SignerRig) -> None:

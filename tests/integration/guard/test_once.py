@@ -9,6 +9,8 @@ from signer.governance import Governance
 from signer.keys import SignatureFault
 from signer.requests import State
 from tests.factories import HOUR, SOL, key, make_approval, make_book, make_intent, sign
+from tests.integration.guard.versions import apply as apply_version
+from tests.integration.guard.versions import following
 from tests.signing import SignerRig, apply_book, transfer
 
 OTHER_CHAIN = {
@@ -130,6 +132,26 @@ def test_what_was_reserved_and_not_signed_passes_every_check_again(
     assert rig.refused(transfer(intent, *fresh)) is Code.INTENT_EXPIRED
     rig.now -= 1
     assert not rig.signed(transfer(intent, *fresh)).repeated
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ({"maximum_fee": "0.0000055 SOL"}, Code.FEE_EXCEEDED),
+        ({"beyond_recall": "0.5000055 SOL"}, Code.LIMIT_EXCEEDED),
+    ],
+)
+def test_what_was_reserved_is_held_to_the_fee_that_stands_in_it(
+    rig: SignerRig, monkeypatch: pytest.MonkeyPatch, limit: dict[str, str], code: Code
+) -> None:
+    """Whatever lower fee the job names, when a limit was lowered since."""
+    monkeypatch.setattr(rig.token, "sign", pull_out)
+    with pytest.raises(OSError, match="pulled out"):
+        rig.ask(transfer(make_intent(), unit_price=1_000_000))  # 6,000 lamports in all
+    rig.restart()
+    assert apply_version(rig, following(rig, **limit)).HasField("applied")
+    assert rig.lease(resolved=()).HasField("applied")  # nothing of it was signed
+    assert rig.refused(transfer(make_intent())) is code
 
 
 def test_a_crash_after_signing_gives_the_same_bytes(
