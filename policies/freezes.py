@@ -38,7 +38,7 @@ def open_freeze(policy: Policy, signed: Signed, epoch: str) -> Freeze | Refusal:
     if freeze.wallet != ALL_WALLETS and freeze.wallet not in policy.wallets:
         words = f"no wallet is called {freeze.wallet}: there is {', '.join(policy.wallets)}"
         return Refusal(Code.FREEZE_INVALID, words, field="wallet")
-    return _refuse_epoch(freeze.epoch, epoch) or freeze
+    return refuse_epoch(freeze.epoch, epoch) or freeze
 
 
 def open_unfreeze(
@@ -58,7 +58,7 @@ def open_unfreeze(
         who = unfreeze.person
         if unfreeze.key not in policy.people.get(who, ()) or not verify(unfreeze.key, item):
             return Refusal(Code.UNFREEZE_INVALID, f"the signature is not {who}'s", field="key")
-        if refusal := _refuse_epoch(unfreeze.epoch, epoch):
+        if refusal := refuse_epoch(unfreeze.epoch, epoch):
             return refusal
         if unfreeze.expires <= now:
             words = f"the signature of {who} has expired"
@@ -88,7 +88,8 @@ def digest_of(freezes: Iterable[tuple[str, str, str]]) -> str:
     return digest(canonical.encode([[*freeze] for freeze in sorted(freezes)]))
 
 
-def _refuse_epoch(named: str, epoch: str) -> Refusal | None:
+def refuse_epoch(named: str, epoch: str) -> Refusal | None:
+    """Return why what names an epoch is void in this one, or None."""
     if named == epoch:
         return None
     words = f"it names epoch {named or 'none'}, now it is {epoch or 'none'}: freezes were lifted"

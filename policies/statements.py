@@ -320,12 +320,13 @@ class Theft:
     """A transaction on the chain that no receipt covers. The signer checks it; believes nothing.
 
     `wallet`: whose key signed it; `transaction`: its bytes in hex; `blockhash`: a recent one, in
-    hex; `balance`: what the wallet has left.
+    hex; `balance`: what the wallet has left. After an unfreeze one of the `epoch` before is void.
     """
 
     KIND: ClassVar = "kura.theft.v1"
     key: Key
     wallet: Name
+    epoch: DigestOrNone
     transaction: TransactionBytes
     blockhash: Digest
     balance: Total

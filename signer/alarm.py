@@ -9,6 +9,7 @@ import hashlib
 
 from kura.signer.v1 import signer_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.freezes import refuse_epoch
 from policies.policy import Policy, Wallet, WalletTier
 from policies.statements import Signed, Theft
 from signer.chains.solana_sweep import build_sweeps
@@ -48,6 +49,8 @@ class Alarm:
             return Answer(wallet)
         if isinstance(proof, Refusal):
             return Answer(proof)
+        if refusal := refuse_epoch(theft.epoch, self._freezes.epoch()):
+            return Answer(refusal)
         self._freezes.freeze_all(stolen, at)
         return self._ladder(wallet, theft, at)
 

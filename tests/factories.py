@@ -388,6 +388,7 @@ def make_theft(transaction: bytes = b"stolen", **changes: Any) -> Theft:
     theft = Theft(
         key=public("watchtower"),
         wallet="hot-sol",
+        epoch="",
         transaction=transaction.hex(),
         blockhash="b0" * 32,
         balance=7 * SOL,

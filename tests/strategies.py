@@ -174,6 +174,7 @@ thefts = st.builds(
     key=keys,
     wallet=names,
     transaction=st.binary(min_size=1, max_size=64).map(bytes.hex),
+    epoch=st.just("") | digests,
     blockhash=digests,
     balance=totals,
 )

@@ -53,6 +53,7 @@ class Responder:
         self._wake = asyncio.Event()
         self._asked = self._turn = 0
         self._asked_of = Counter[str]()  # how often without an answer that decides
+        self._epoch_of = dict[str, str]()  # in which each is claimed
         self._ladder = Ladder(nodes)
         self._used_up = False
         self._rests_until = 0.0  # by the steady clock, in seconds
@@ -155,6 +156,9 @@ class Responder:
         elif receipt := self._covering(suspect, result):
             self._lawful(suspect, receipt, result.receipt)
         else:
+            if self._is_void(suspect, epoch, frozen=frozen):
+                self._parts.wake()  # the next look shows that it was lifted
+                return False
             words = f"the signer says {result.refusal.code}: {result.refusal.message}"
             self._alarm_unproven(suspect, words)
             self._turn += 1
@@ -185,12 +189,19 @@ class Responder:
         statement = Theft(
             key=self._parts.key.public,
             wallet=self.wallet.name,
+            epoch=self._epoch_of.setdefault(suspect.transaction_id, self._stood()[0]),
             transaction=suspect.transaction.hex(),
             blockhash=blockhash.hex(),
             balance=balance,
         )
         signed = self._parts.key.sign(statement)
         return blockhash, freezes.enveloped(signed)
+
+    def _is_void(self, suspect: Suspect, epoch: str, *, frozen: bool) -> bool:
+        """Tell whether the freeze for a proven theft was lifted; else claim it in this epoch."""
+        if suspect.verdict is Verdict.UNDECIDED or frozen:
+            self._epoch_of[suspect.transaction_id] = epoch
+        return epoch != self._epoch_of[suspect.transaction_id]
 
     async def _ask(
         self, gateway: Gateway, theft: wire.SignedStatement
@@ -332,6 +343,8 @@ class Responder:
         self._asked_of.pop(suspect.transaction_id, None)
         if verdict is Verdict.THEFT:
             self.suspects.append(replace(suspect, verdict=verdict))
+        else:
+            self._epoch_of.pop(suspect.transaction_id, None)
         suspects.decide(self._parts.database, suspect, verdict)
         self._parts.wake()
 

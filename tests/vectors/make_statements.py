@@ -179,6 +179,7 @@ def _vectors_of_the_watchtower(intent: str) -> list[dict[str, str]]:
     theft = Theft(
         key=watchtower,
         wallet=resolved.wallet,
+        epoch="",
         transaction="01" * 200,
         blockhash="b0" * 32,
         balance=0,
