@@ -25,7 +25,17 @@ from policies.receipts import open_receipt
 from policies.statements import Destination, Theft, decode
 from signer.chains.solana import nonce_address
 from tests.devnet_wallet import SOL
-from tests.factories import COLD_ADDRESS, CUSTOMER, make_hello, make_intent, policy_file
+from tests.factories import (
+    COLD_ADDRESS,
+    CUSTOMER,
+    HOUR,
+    make_hello,
+    make_intent,
+    make_unfreeze,
+    policy_file,
+)
+from tests.integration.guard.orders import unfreeze_job
+from tests.integration.guard.versions import QUORUM
 from tests.signing import STATUS, SignerRig, nonce_open, transfer
 from tests.softhsm import SoftHsm
 from tests.tower_rig import (
@@ -205,6 +215,26 @@ async def test_a_lift_while_the_node_is_asked_is_not_undone(rig: Rig) -> None:
         rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
         await until(lambda: rig.verdict(stolen) == Verdict.SWEPT)
         assert len(rig.signer.asked) == asked
+
+
+async def test_a_lift_that_only_the_signer_knows_of_is_not_undone(rig: Rig) -> None:
+    """It came through custody: the theft is claimed in the epoch before, which is over."""
+    async with rig.running():
+        await rig.well()
+        rig.steal(SOL)
+        await until(rig.swept)
+        (freeze,) = rig.host.ask_unleased(STATUS).status.freezes
+        orders = [make_unfreeze(p, freeze.digest, expires=rig.host.now + HOUR) for p in QUORUM]
+        assert rig.host.ask_unleased(unfreeze_job(*orders)).HasField("applied")
+        rig.ledger.advance(160)  # until nothing signed so far can land
+        saved, asked = rig.wallet.balance(COLD), len(rig.signer.asked)
+        rig.wallet.call("requestAirdrop", [str(rig.wallet.address), 10 * SOL])
+        await until(lambda: len(rig.signer.asked) > asked + 1)
+        assert rig.frozen() == []
+        assert rig.wallet.balance(COLD) == saved
+        assert rig.kinds() == ["THEFT"]
+        rig.steal(SOL)  # a new one is claimed in the signer's epoch
+        await until(rig.swept)
 
 
 @pytest.mark.parametrize("how", ["seen", "stored", "another"])
