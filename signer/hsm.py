@@ -140,9 +140,9 @@ class Token:
             if record not in found:
                 data = [(P.CKA_CLASS, P.CKO_DATA), (P.CKA_TOKEN, True), (P.CKA_PRIVATE, True)]
                 session.createObject([*data, (P.CKA_LABEL, RECORD), (P.CKA_VALUE, record)])
+            found = _find_records(session)  # after creating: of two signers one sees the other
+            _only(found, expected | {record})
             os.sync()  # SoftHSM fsyncs nothing: the new one is safe before the old one goes
-            # After it: SoftHSM overlooks what another made just before one's own, and sync is slow.
-            _only(found := _find_records(session), expected | {record})
             for value in expected - {record}:
                 for handle in found.get(value, ()):
                     session.destroyObject(handle)
