@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from custody.domain.states import State
@@ -19,6 +20,10 @@ BOOK_PAGE_SIZE = 1_000
 BATCH_MAX = 1_000
 ATTEMPT_SECONDS, BATCH_SECONDS = 10.0, 60.0
 T = TypeVar("T")
+
+
+# What people ask about: whoever requested it.
+_ANYBODYS: Mapping[str, Collection[Any]] = MappingProxyType({"requester": ()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +123,19 @@ def send_cancel(name: str, cancel: Signed) -> Ask[wire.Withdrawal]:
 
 def kill_withdrawal(name: str) -> Ask[wire.Withdrawal]:
     """Ask to use up the nonce of a signed withdrawal."""
-    return _withdrawal("KillWithdrawal", wire.KillWithdrawalRequest(name=name), name)
+    return _withdrawal("KillWithdrawal", wire.KillWithdrawalRequest(name=name), name, _ANYBODYS)
 
 
 def send_approval(name: str, approval: Signed) -> Ask[wire.Withdrawal]:
     """Hand over an officer's decision."""
     request = wire.CreateApprovalRequest(parent=name, approval=_statement(approval))
-    return _withdrawal("CreateApproval", request, name)
+    return _withdrawal("CreateApproval", request, name, _ANYBODYS)
 
 
 def list_pending_approvals() -> Pages[wire.Withdrawal]:
     """Ask for what waits for officers."""
-    return Pages("ListPendingApprovals", wire.ListPendingApprovalsRequest, "withdrawals")
+    request = wire.ListPendingApprovalsRequest
+    return Pages("ListPendingApprovals", request, "withdrawals", of=_ANYBODYS)
 
 
 def get_wallet(name: str) -> Ask[wire.Wallet]:
@@ -220,8 +226,10 @@ def list_audit_events(after: int) -> Pages[wire.AuditEvent]:
     return Pages("ListAuditEvents", partial(wire.ListAuditEventsRequest, after=after), "events")
 
 
-def _withdrawal(method: str, request: Any, name: str) -> Ask[wire.Withdrawal]:
-    return Ask(method, request, attrgetter("withdrawal"), names=(name,))
+def _withdrawal(
+    method: str, request: Any, name: str, of: Mapping[str, Collection[Any]] = MappingProxyType({})
+) -> Ask[wire.Withdrawal]:
+    return Ask(method, request, attrgetter("withdrawal"), names=(name,), of=of)
 
 
 def _name(intent: Signed) -> str:

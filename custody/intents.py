@@ -58,10 +58,11 @@ class Requesting:
     ) -> T:
         """Return an answer in which every end has the signer's receipt; UncertifiedError else.
 
-        It is of what was asked for: see `custody.asks.Ask`. Who has a key sees their own only.
+        It is of what was asked for: see `custody.asks.Ask`. Who has a key sees their own only, but
+        for what approvers and officers ask.
         """
         own = {"requester": [self._requester]} if self._key and self._requester else {}
-        require_all_certified(answer, names, self._audit_keys, {**of, **own})
+        require_all_certified(answer, names, self._audit_keys, {**own, **of})
         return answer
 
     def build_intent(  # noqa: PLR0913 - the fields of an intent
