@@ -27,8 +27,17 @@ from custody.errors import DETAILS_KEY
 from custody.keys import create_key
 from kura.custody.v1 import custody_pb2 as wire
 from policies.codes import Code, Refusal
+from policies.policy_file import parse_policy
 from policies.statements import Cancel, Intent, Signed, StatementError, decode, digest, verify
-from tests.factories import CUSTOMER, key, make_intent, public, sign
+from tests.factories import (
+    CUSTOMER,
+    key,
+    make_approval,
+    make_intent,
+    policy_file,
+    public,
+    sign,
+)
 from tests.memory_custody import CallError, MemoryCustody, config_file, ended, refuse, serve, shown
 
 ASK: dict[str, Any] = {
@@ -236,6 +245,20 @@ def test_anothers_request_is_not_shown_as_ones_own(
         with pytest.raises(UncertifiedError, match="partner"):
             client.get_withdrawal(theirs.name)
         ended(theirs)
+
+
+def test_an_approver_with_a_key_is_shown_anybodys_request(
+    custody: MemoryCustody, tmp_path: Path
+) -> None:
+    """A service approves by this client; its own name is no requester's."""
+    asked = shown(sign(key("exchange"), make_intent()))
+    custody.withdrawals[asked.name] = asked
+    policy = parse_policy(policy_file())
+    approval = sign(key("alice"), make_approval(policy, make_intent()))
+    with CustodyClient.from_config(config_file(tmp_path, "alice")) as approver:
+        assert [item.name for item in approver.list_pending_approvals()] == [asked.name]
+        assert approver.send_approval(asked.name, approval).name == asked.name
+        assert approver.kill_withdrawal(asked.name).name == asked.name
 
 
 def test_another_order_is_not_listed_for_the_one_that_was_asked_for(

@@ -13,12 +13,14 @@ from tests.factories import (
     make_elapsed,
     make_freeze,
     make_intent,
+    make_theft,
     make_unfreeze,
 )
 from tests.integration.guard.orders import freeze_job, rejection_job, unfreeze_job
+from tests.integration.guard.test_alarm import stolen
 from tests.integration.guard.test_end import end_dead
 from tests.integration.guard.versions import QUORUM, following, signed_by, version_job
-from tests.signing import HELLO, SignerRig, lease_job, transfer
+from tests.signing import HELLO, SignerRig, alarm, lease_job, transfer
 
 Prepared = tuple[wire.Job, wire.SignedStatement, Code]
 
@@ -58,7 +60,12 @@ def rejection(rig: SignerRig) -> Prepared:
     return job, job.apply.rejection, Code.APPROVAL_INVALID
 
 
-@pytest.mark.parametrize("prepare", [lease, freeze, unfreeze, dead, elapsed, rejection])
+def theft(_: SignerRig) -> Prepared:
+    job = alarm(make_theft(stolen()))
+    return job, job.alarm_sweep.theft, Code.THEFT_UNPROVEN
+
+
+@pytest.mark.parametrize("prepare", [lease, freeze, unfreeze, dead, elapsed, rejection, theft])
 def test_every_flipped_bit_is_refused(
     rig: SignerRig, prepare: Callable[[SignerRig], Prepared]
 ) -> None:
